@@ -1,0 +1,1 @@
+"""One module per table; `make bench` runs them all."""

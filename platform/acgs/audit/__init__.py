@@ -1,0 +1,1 @@
+"""Receipts and the RFC 6962 audit log."""

@@ -1,0 +1,1 @@
+"""The constitution: document, canonical digest, lock, fixtures and the shipped text."""

@@ -1,0 +1,1 @@
+"""The four-step governed decision: scoring, diversity, consensus, diagnostics, insights."""

@@ -1,0 +1,1 @@
+"""Domain checks, one module each: healthcare, finance, research, legal."""

@@ -1,0 +1,1 @@
+"""Labelled scenarios: generated from the constitution, or loaded from data sets."""

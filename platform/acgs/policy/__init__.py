@@ -1,0 +1,1 @@
+"""Rule engines behind one interface, and the validator that decides by them."""

@@ -1,0 +1,78 @@
+"""One settings tree, read once at the edge from the environment.
+
+Names are those of the published contracts (`RATE_LIMIT_BURST_CAPACITY`, `HEALTHCARE_CONFIDENCE_THRESHOLD`, ...);
+ours carry the prefix `ACGS_`. Nothing below the edge reads the environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Settings(BaseSettings):
+    """Everything a deployment may set. Unset means a local, offline, loopback-only installation."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    # Where things are.
+    state_dir: Path = Field(Path(".acgs"), alias="ACGS_STATE_DIR", description="audit log, keys, caches")
+    constitution_path: Path | None = Field(
+        None, alias="ACGS_CONSTITUTION", description="default: the shipped one"
+    )
+    bundle_path: Path | None = Field(None, alias="ACGS_GUARD_BUNDLE", description="default: the shipped one")
+    sanctions_list: Path | None = Field(
+        None, alias="ACGS_SANCTIONS_LIST", description="CSV, XML or JSONL list"
+    )
+
+    # Secrets come as files or environment values and are never printed.
+    signing_key_path: Path | None = Field(
+        None, alias="ACGS_SIGNING_KEY", description="Ed25519 PEM, mode 0600"
+    )
+    pii_digest_key: SecretStr | None = Field(
+        None, alias="ACGS_PII_DIGEST_KEY", description="keys PII digests"
+    )
+    redis_url: SecretStr | None = Field(
+        None, alias="REDIS_URL", description="shared cache; default: in process"
+    )
+
+    # The decision.
+    governance_mode: Literal["basic", "comprehensive", "production", "audit"] = Field(
+        "production", alias="GOVERNANCE_MODE"
+    )
+    confidence_threshold: Fraction | None = Field(None, alias="CONFIDENCE_THRESHOLD")
+    violation_threshold: Fraction | None = Field(None, alias="VIOLATION_THRESHOLD")
+    healthcare_confidence_threshold: Fraction | None = Field(None, alias="HEALTHCARE_CONFIDENCE_THRESHOLD")
+    finance_confidence_threshold: Fraction | None = Field(None, alias="FINANCE_CONFIDENCE_THRESHOLD")
+    research_confidence_threshold: Fraction | None = Field(None, alias="RESEARCH_CONFIDENCE_THRESHOLD")
+    legal_confidence_threshold: Fraction | None = Field(None, alias="LEGAL_CONFIDENCE_THRESHOLD")
+    cache_ttl: int | None = Field(
+        None, alias="CACHE_TTL", ge=60, description="seconds; default: the domain's"
+    )
+    cache_size: int = Field(100_000, alias="ACGS_CACHE_SIZE", ge=1)
+    timeout_seconds: float = Field(30.0, alias="TIMEOUT_SECONDS", ge=5, le=300)
+    max_retries: int = Field(3, alias="MAX_RETRIES", ge=1, le=10)
+    rule_timeout_seconds: float = Field(0.25, alias="ACGS_RULE_TIMEOUT_SECONDS", gt=0)
+    audit_durability: Literal["os", "fsync"] = Field("os", alias="AUDIT_DURABILITY")
+
+    # Limits at the door.
+    rate_limit_requests_per_second: float = Field(10.0, alias="RATE_LIMIT_REQUESTS_PER_SECOND", gt=0)
+    rate_limit_burst_capacity: int = Field(20, alias="RATE_LIMIT_BURST_CAPACITY", ge=1)
+    max_query_chars: int = Field(32_768, alias="ACGS_MAX_QUERY_CHARS", ge=1)
+    max_body_bytes: int = Field(524_288, alias="ACGS_MAX_BODY_BYTES", ge=1)
+    max_context_depth: int = Field(16, alias="ACGS_MAX_CONTEXT_DEPTH", ge=1)
+    max_batch_size: int = Field(256, alias="ACGS_MAX_BATCH_SIZE", ge=1)
+
+    # Observability.
+    enable_prometheus_metrics: bool = Field(True, alias="ENABLE_PROMETHEUS_METRICS")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
+    p99_target_ms: float = Field(5.0, alias="GOVERNANCE_P99_TARGET_MS", gt=0)
+    throughput_target: float = Field(100.0, alias="GOVERNANCE_THROUGHPUT_TARGET", gt=0)
+    cache_hit_target: Fraction = Field(0.85, alias="GOVERNANCE_CACHE_HIT_TARGET")
+    error_rate_target: Fraction = Field(0.01, alias="GOVERNANCE_ERROR_RATE_TARGET")
+    compliance_target: Fraction = Field(1.0, alias="GOVERNANCE_COMPLIANCE_TARGET")

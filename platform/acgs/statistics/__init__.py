@@ -1,0 +1,1 @@
+"""Bounds, calibration and conformal prediction: pure functions of arrays."""

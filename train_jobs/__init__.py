@@ -1,0 +1,1 @@
+"""One module per training job, run with `python -m train_jobs.<job>`."""
