@@ -22,24 +22,14 @@ class Settings(BaseSettings):
 
     # Where things are.
     state_dir: Path = Field(Path(".acgs"), alias="ACGS_STATE_DIR", description="audit log, keys, caches")
-    constitution_path: Path | None = Field(
-        None, alias="ACGS_CONSTITUTION", description="default: the shipped one"
-    )
+    constitution_path: Path | None = Field(None, alias="ACGS_CONSTITUTION", description="default: the shipped one")
     bundle_path: Path | None = Field(None, alias="ACGS_GUARD_BUNDLE", description="default: the shipped one")
-    sanctions_list: Path | None = Field(
-        None, alias="ACGS_SANCTIONS_LIST", description="CSV, XML or JSONL list"
-    )
+    sanctions_list: Path | None = Field(None, alias="ACGS_SANCTIONS_LIST", description="CSV, XML or JSONL list")
 
     # Secrets come as files or environment values and are never printed.
-    signing_key_path: Path | None = Field(
-        None, alias="ACGS_SIGNING_KEY", description="Ed25519 PEM, mode 0600"
-    )
-    pii_digest_key: SecretStr | None = Field(
-        None, alias="ACGS_PII_DIGEST_KEY", description="keys PII digests"
-    )
-    redis_url: SecretStr | None = Field(
-        None, alias="REDIS_URL", description="shared cache; default: in process"
-    )
+    signing_key_path: Path | None = Field(None, alias="ACGS_SIGNING_KEY", description="Ed25519 PEM, mode 0600")
+    pii_digest_key: SecretStr | None = Field(None, alias="ACGS_PII_DIGEST_KEY", description="keys PII digests")
+    redis_url: SecretStr | None = Field(None, alias="REDIS_URL", description="shared cache; default: in process")
 
     # The decision.
     governance_mode: Literal["basic", "comprehensive", "production", "audit"] = Field(
@@ -51,9 +41,7 @@ class Settings(BaseSettings):
     finance_confidence_threshold: Fraction | None = Field(None, alias="FINANCE_CONFIDENCE_THRESHOLD")
     research_confidence_threshold: Fraction | None = Field(None, alias="RESEARCH_CONFIDENCE_THRESHOLD")
     legal_confidence_threshold: Fraction | None = Field(None, alias="LEGAL_CONFIDENCE_THRESHOLD")
-    cache_ttl: int | None = Field(
-        None, alias="CACHE_TTL", ge=60, description="seconds; default: the domain's"
-    )
+    cache_ttl: int | None = Field(None, alias="CACHE_TTL", ge=60, description="seconds; default: the domain's")
     cache_size: int = Field(100_000, alias="ACGS_CACHE_SIZE", ge=1)
     timeout_seconds: float = Field(30.0, alias="TIMEOUT_SECONDS", ge=5, le=300)
     max_retries: int = Field(3, alias="MAX_RETRIES", ge=1, le=10)
