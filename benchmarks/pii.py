@@ -1,8 +1,9 @@
 """Personal identifiers: precision, recall and F1 by type on Presidio's synthetic set, and time per text.
 
-The recognizers were tuned on the templates of even number only; the table is over the odd ones (`--part tuned` for the
-other half). A found span is right if it covers at least half of the union with a gold span of a type it may stand for.
-Spans found on gold of a neighbouring type (a postal code inside an address) are neither right nor wrong.
+The recognizers were tuned on some templates and never shown the others: held back are the odd template numbers
+that leave a remainder of 2 by 3 (`--part tuned` for the rest). A found span is right if it covers at least half of
+the union with a gold span of a type it may stand for. Spans found on gold of a neighbouring type (a postal code
+inside an address) are neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -114,11 +115,15 @@ def measure(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def load(data: Path, part: str) -> list[dict[str, Any]]:
-    """Records of the held-back (odd template numbers), tuned (even) or whole set."""
+    """Records of the held-back, the tuned or both groups of templates."""
     records: list[dict[str, Any]] = json.loads((data / "presidio_pii" / "synth_dataset_v2.json").read_text("utf-8"))
-    if part == "all":
-        return records
-    return [record for record in records if (record["template_id"] % 2 == 0) == (part == "tuned")]
+    return [record for record in records if part == "all" or held_back(record) == (part == "held-back")]
+
+
+def held_back(record: dict[str, Any]) -> bool:
+    """True for the records whose template nobody looked at while the recognizers were written."""
+    template: int = record["template_id"]
+    return template % 2 == 1 and template % 3 == 2
 
 
 def show(result: dict[str, Any], part: str) -> None:

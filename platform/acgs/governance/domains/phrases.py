@@ -17,7 +17,7 @@ NEGATION_REACH = 48
 
 _NEGATION = re.compile(
     r"\b(?:no|not|non|never|without|neither|nor|none|cannot|lacks?|lacking|exempt from|free of|absence of|denies|denied"
-    r"|isn't|aren't|wasn't|weren't|doesn't|don't|didn't|won't|isn’t|aren’t|doesn’t|don’t|didn’t|won’t)\b[^.;!?\n]*$"
+    r"|isn't|aren't|wasn't|weren't|doesn't|don't|didn't|won't)\b[^.;!?\n]*$"
 )
 _CONTRAST = re.compile(r"\b(?:but|however|although|though|except|yet|only|just)\b")
 
@@ -32,12 +32,13 @@ class PhraseHit:
 
 
 def fold(text: str) -> str:
-    """Lower-case `text` without changing its length, so that offsets stay valid for the original."""
-    lowered = text.lower()
+    """Lower-case `text` and straighten its apostrophes without changing its length, so that offsets stay valid."""
+    lowered = text.lower().replace("\u2019", "'")
     if len(lowered) == len(text):
         return lowered
     # A few characters (such as U+0130) grow when lowered; those stay as they are.
-    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
+    kept = "".join(low if len(low := character.lower()) == 1 else character for character in text)
+    return kept.replace("\u2019", "'")
 
 
 class PhraseBook:

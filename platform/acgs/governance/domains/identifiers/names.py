@@ -12,26 +12,36 @@ from acgs.governance.domains.identifiers.given_names import GIVEN_NAMES
 from acgs.governance.domains.identifiers.scan import Scan
 from acgs.governance.domains.identifiers.span import IdentifierSpan, Kind
 
-_WORD = re.compile(r"[^\W\d_](?:[\w'’`-]{0,38}[^\W_]|\.)?")
+_WORD = re.compile(r"[^\W\d_](?:[\w'\u2019`-]{0,38}[^\W_]|\.)?")
 _GAP = re.compile(r"\.?[ \t]{1,2}")
-_LABEL_GAP = re.compile(r"\.?[ \t]{0,2}(?:[:,][ \t]{0,2})?(?:is[ \t])?\n{0,2}")
-_CAPITALISED = re.compile(r"(?<![\w@.'’])[^\W\d_a-z][\w'’]{2,20}(?![\w@])")
-_PARTICLES = frozenset("de da do dos van von der den del della la le bin ibn al el af av ter of".split()) - {"of"}
+_LABEL_GAP = re.compile(r"\.?[ \t]{0,2}(?:[:,?][ \t]{0,2})?(?:is[ \t])?\n{0,2}")
+_CAPITALISED = re.compile(r"(?<![\w@.'\u2019])[^\W\d_a-z][\w'\u2019]{2,20}(?![\w@])")
+_PARTICLES = frozenset(
+    (
+        "af", "al", "av", "bin", "da", "de", "del", "della", "den", "der", "do", "dos", "el", "ibn", "la", "le", "ter",
+        "van", "von",
+    )
+)  # fmt: skip
 _SCORE = {"title": 0.8, "patient": 0.65, "name": 0.6}
 _MAX_WORDS = 4
 # Capitalised words that follow a cue without being a name.
 _NOT_NAMES = frozenset(
-    """
-    a an the i we you he she it they my your his her its our their this that these those and or but if so as at by for
-    from in of on to with not no yes please thanks thank hello hi dear sir madam is are was were be been do does did can
-    could would should will shall may might must how what when where which who why data privacy portal care safety rights
-    consent records record history id number name date address phone email health hospital clinic medical information
-    information services service team department office university college school bank company group inc corp ltd llc
-    street road avenue monday tuesday wednesday thursday friday saturday sunday january february march april june july
-    august september october november december english french german spanish american british all any everyone there
-    just still also here very so now then united new north south east west
-    """.split()
-)
+    (
+        "a", "address", "all", "also", "american", "an", "and", "any", "april", "are", "as", "at", "august", "avenue",
+        "bank", "be", "been", "british", "but", "by", "can", "care", "clinic", "college", "company", "consent", "corp",
+        "could", "data", "date", "dear", "december", "department", "did", "do", "does", "east", "email", "english",
+        "everyone", "february", "for", "french", "friday", "from", "german", "group", "he", "health", "hello", "her",
+        "here", "hi", "his", "history", "hospital", "how", "i", "id", "if", "in", "inc", "information", "is", "it",
+        "its", "january", "july", "june", "just", "llc", "ltd", "madam", "march", "may", "medical", "might", "monday",
+        "must", "my", "name", "new", "no", "north", "not", "november", "now", "number", "october", "of", "office", "on",
+        "or", "our", "phone", "please", "portal", "privacy", "record", "records", "rights", "road", "safety",
+        "saturday", "school", "september", "service", "services", "shall", "she", "should", "sir", "so", "south",
+        "spanish", "still", "street", "sunday", "team", "thank", "thanks", "that", "the", "their", "then", "there",
+        "these", "they", "this", "those", "thursday", "to", "tuesday", "united", "university", "very", "was", "we",
+        "wednesday", "were", "west", "what", "when", "where", "which", "who", "why", "will", "with", "would", "yes",
+        "you", "your",
+    )
+)  # fmt: skip
 
 
 def find_names(scan: Scan) -> Iterator[IdentifierSpan]:
@@ -48,6 +58,8 @@ def find_names(scan: Scan) -> Iterator[IdentifierSpan]:
         if words == 0 or (cue.label == "patient" and words < 2):
             continue
         yield IdentifierSpan(Kind.PERSON_NAME, start, end, score + (0.05 if words > 1 else 0.0))
+    if scan.folded == scan.text:
+        return
     for found in _CAPITALISED.finditer(scan.text):
         if found[0].lower() in GIVEN_NAMES:
             end, words = _name_from(scan.text, found.start())
@@ -67,7 +79,7 @@ def _name_from(text: str, start: int) -> tuple[int, int]:
             words += 1
             initial = len(word) == 2 and word.endswith(".")
             end = found.end() if initial or not word.endswith(".") else found.end() - 1
-            end -= 2 if text[found.start() : end].endswith(("'s", "’s")) else 0
+            end -= 2 if text[found.start() : end].endswith(("'s", "\u2019s")) else 0
             if end < found.end() and not initial:
                 break
         elif not words or word not in _PARTICLES:

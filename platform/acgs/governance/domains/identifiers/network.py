@@ -13,7 +13,9 @@ _LOCAL_LIMIT, _HOST_LIMIT, _URL_LIMIT = 64, 253, 2048  # RFC 5321 4.5.3.1, RFC 1
 
 _LOCAL_PART = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+$")
 _HOST = re.compile(r"(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,63}")
-_URL = re.compile(rf"(?:https?|ftp)://[^\s<>\"]{{1,{_URL_LIMIT}}}|(?<![\w.@])www\.[^\s<>\"]{{1,{_URL_LIMIT}}}", re.IGNORECASE)
+_URL = re.compile(
+    rf"(?:https?|ftp)://[^\s<>\"]{{1,{_URL_LIMIT}}}|(?<![\w.@])www\.[^\s<>\"]{{1,{_URL_LIMIT}}}", re.IGNORECASE
+)
 # Host names without a scheme: the old generic domains and a few that people write bare. Country codes are left out,
 # since "please.no" and "e.g. in.it" are not hosts.
 _BARE_HOST = re.compile(
@@ -45,7 +47,7 @@ def find_urls(scan: Scan) -> Iterator[IdentifierSpan]:
     if "://" in scan.text or "www." in scan.folded:
         for found in _URL.finditer(scan.text):
             yield IdentifierSpan(Kind.URL, found.start(), found.start() + len(found[0].rstrip(_CLOSERS)), 0.97)
-    if _BARE_HOST_PREFILTER.search(scan.text):
+    if "." in scan.text and _BARE_HOST_PREFILTER.search(scan.text):
         for found in _BARE_HOST.finditer(scan.text):
             yield IdentifierSpan(Kind.URL, found.start(), found.start() + len(found[0].rstrip(_CLOSERS)), 0.6)
 
@@ -64,5 +66,7 @@ def find_ip_addresses(scan: Scan) -> Iterator[IdentifierSpan]:
 
 def find_mac_addresses(scan: Scan) -> Iterator[IdentifierSpan]:
     """IEEE 802 addresses of network devices."""
+    if scan.text.count(":") < 5 and scan.text.count("-") < 5:
+        return
     for found in _MAC.finditer(scan.text):
         yield IdentifierSpan(Kind.DEVICE, found.start(), found.end(), 0.9)

@@ -44,12 +44,9 @@ def find_ibans(scan: Scan) -> Iterator[IdentifierSpan]:
         length = IBAN_LENGTH.get(found[0][:2].upper())
         if length is None:
             continue
-        end, characters = found.start(), []
-        for end, character in enumerate(found[0], start=found.start() + 1):
-            if character != " ":
-                characters.append(character)
-            if len(characters) == length:
-                break
+        places = [place for place, character in enumerate(found[0]) if character != " "][:length]
+        end = found.start() + places[-1] + 1
+        characters = [found[0][place] for place in places]
         if iban_valid("".join(characters).upper()):
             yield IdentifierSpan(Kind.IBAN, found.start(), end, 0.99)
 

@@ -45,7 +45,7 @@ RECOGNIZERS = (
 
 
 def find_identifiers(text: str, *, minimum_score: float = MINIMUM_SCORE) -> list[IdentifierSpan]:
-    """Identifiers in `text`, in order, without overlaps; offsets are code points of `text`. Time is linear in `text`."""
+    """Identifiers in `text`, in order, without overlaps; offsets are code points of `text`. Linear time."""
     scan = Scan.of(text)
     found = [
         span

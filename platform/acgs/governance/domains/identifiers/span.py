@@ -30,7 +30,7 @@ class SafeHarborClass(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a recognizer found; finer than the Safe Harbor class, and wider: a bare year is a kind, not an identifier."""
+    """What a recognizer found; finer and wider than the Safe Harbor classes."""
 
     PERSON_NAME = "person_name"
     STREET_ADDRESS = "street_address"

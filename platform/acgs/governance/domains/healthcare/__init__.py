@@ -1,0 +1,5 @@
+"""HIPAA: protected health information and its safeguards."""
+
+from acgs.governance.domains.healthcare.check import HealthcareCheck
+
+__all__ = ["HealthcareCheck"]
