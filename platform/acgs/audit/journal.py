@@ -165,29 +165,36 @@ class _Segment:
     def sync(self) -> None:
         """Flush all that was written. Raises `AuditWriteError` if it may be lost; so does every later call."""
         with self._sync_lock:
-            target = self.size
             if self.failed:
                 raise AuditWriteError("an earlier flush of this audit journal failed; its records are not confirmed")
-            if self._synced < target:
-                self._flush(target)
-            if self._retired:
-                self._release()
+            try:
+                self._flush(self.size)
+            finally:
+                self._release_if_idle()
 
     def retire(self) -> None:
         """Stop using the file; it is closed, and its lock with it, as soon as nobody waits for its flush."""
         self._retired = True
         if self._durable:
             # Not here: a running flush holds the lock, and the caller may be an event loop.
-            self._flusher.submit(self._release_if_idle)
+            self._flusher.submit(self._release_when_free)
         else:
+            self._release_when_free()
+
+    def _release_when_free(self) -> None:
+        with self._sync_lock:
             self._release_if_idle()
 
     def _release_if_idle(self) -> None:
-        with self._sync_lock:
-            if not self._durable or self.failed or self._synced >= self.size:
-                self._release()
+        """Close a retired file unless records written to it still wait for a flush; the caller holds the lock."""
+        idle = not self._durable or self.failed or self._synced >= self.size
+        if self._retired and idle and self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _flush(self, target: int) -> None:
+        if self._synced >= target:
+            return
         try:
             os.fdatasync(self._open_descriptor())
             if self._synced == 0:
@@ -209,11 +216,6 @@ class _Segment:
         if self._descriptor is None:
             raise AuditWriteError("the audit journal file is closed")
         return self._descriptor
-
-    def _release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 def _create_locked(directory: Path, name: str) -> int:

@@ -182,11 +182,18 @@ def export(
 
 @app.command()
 def show(state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Show the log's size, root and last checkpoint."""
+    """Show the log's size, root, last checkpoint and public keys, to be kept where this installation cannot write."""
+    audit = _audit_directory(state_dir)
     with _failure_exits(as_json):
-        log = AuditLog.open(_audit_directory(state_dir).log)
+        log = AuditLog.open(audit.log)
         checkpoint = log.checkpoint_note()
-    fields = {"origin": log.state.origin, "size": log.size, "root": log.state.root, "checkpoint": checkpoint}
+    fields = {
+        "origin": log.state.origin,
+        "size": log.size,
+        "root": log.state.root,
+        "checkpoint": checkpoint,
+        "public_keys": [str(key) for key in published_keys(audit)],
+    }
     _show("Audit log", fields, as_json)
 
 

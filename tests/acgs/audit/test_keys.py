@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,17 @@ def test_a_created_key_is_private_to_its_owner_and_found_again(tmp_path: Path) -
     assert path.stat().st_mode & 0o777 == 0o600
     assert SigningKey.load_or_create(path).public.raw == created.public.raw
     assert [entry.name for entry in path.parent.iterdir()] == ["signing.pem"]
+
+
+def test_replicas_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
+    path, start = tmp_path / "signing.pem", threading.Barrier(8)
+
+    def started(_replica: int) -> bytes:
+        start.wait(10)
+        return SigningKey.load_or_create(path).public.raw
+
+    with ThreadPoolExecutor(8) as replicas:
+        assert len(set(replicas.map(started, range(8)))) == 1
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
