@@ -92,7 +92,8 @@ IDENTIFIER_KEYS: dict[str, Kind] = {
     ),
     **dict.fromkeys(("account", "accountnumber", "accountid", "creditcard", "cardnumber", "iban"), Kind.ACCOUNT),
     **dict.fromkeys(
-        ("driverslicense", "driverlicense", "licensenumber", "licencenumber", "certificatenumber", "license"), Kind.LICENCE
+        ("driverslicense", "driverlicense", "licensenumber", "licencenumber", "certificatenumber", "license"),
+        Kind.LICENCE,
     ),
     **dict.fromkeys(("vin", "licenseplate", "licenceplate", "plate", "vehicleid"), Kind.VEHICLE),
     **dict.fromkeys(("deviceid", "serialnumber", "deviceserial", "udi", "imei", "macaddress"), Kind.DEVICE),

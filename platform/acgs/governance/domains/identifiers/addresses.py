@@ -44,13 +44,61 @@ _NUMBER_NAME_NUMBER = re.compile(
 )
 _CORNER = re.compile(r"(?<!\w)the corner of [^\W_][\w.'\u2019-]{0,30}(?=[^\n]{0,80} and )", re.IGNORECASE)
 _ANY_NUMBER: tuple[str, ...] = ("",)
-_SUFFIXES = tuple(
-    "strasse straße straat gasse allee weg platz gata vej veg vei utca katu kuja tie laan plein stræti braut gade "
-    "ulica ova ová ska ská iela tänav põik puiestee".split(" ")
+_SUFFIXES = (
+    "strasse",
+    "straße",
+    "straat",
+    "gasse",
+    "allee",
+    "weg",
+    "platz",
+    "gata",
+    "vej",
+    "veg",
+    "vei",
+    "utca",
+    "katu",
+    "kuja",
+    "tie",
+    "laan",
+    "plein",
+    "stræti",
+    "braut",
+    "gade",
+    "ulica",
+    "ova",
+    "ová",
+    "ska",
+    "ská",
+    "iela",
+    "tänav",
+    "põik",
+    "puiestee",
 )
-_PREFIXES = tuple(
-    "rue avenue av. calle via corso piazza ul. ulica rua rúa boulevard carrer chemin avenida plaza largo travessa "
-    "quinta trg place λεωφόρος λ.".split(" ")
+_PREFIXES = (
+    "rue",
+    "avenue",
+    "av.",
+    "calle",
+    "via",
+    "corso",
+    "piazza",
+    "ul.",
+    "ulica",
+    "rua",
+    "rúa",
+    "boulevard",
+    "carrer",
+    "chemin",
+    "avenida",
+    "plaza",
+    "largo",
+    "travessa",
+    "quinta",
+    "trg",
+    "place",
+    "λεωφόρος",
+    "λ.",
 )
 # Pattern, score, and strings of which the folded text must hold one: a substring test is ten times cheaper.
 _ANCHORS = (
