@@ -1,0 +1,159 @@
+"""Clauses evaluated natively: the oracle for the engines, the scenario generator's judge, and the local fallback.
+
+A null counts as absent. A field of another type than its rules compare it with is an input error, because
+reading `"false"` as 'not false' would let a breach pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from acgs.constitution.document import Clause, Constitution, Operator, Rule
+from acgs.constitution.lock import LockedConstitution
+from acgs.errors import InvalidInputError, UnavailableError
+from acgs.policy.engine import ClauseReason, RuleInput, RuleViolation
+
+
+class _Absent:
+    __slots__ = ()
+
+
+ABSENT: Final = _Absent()
+
+
+def lookup(document: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, or `ABSENT`."""
+    value: Any = document
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return ABSENT
+        value = value[part]
+    return ABSENT if value is None else value
+
+
+def holds(clause: Clause, document: Mapping[str, Any]) -> bool:
+    """Whether one condition is true of the document."""
+    value = lookup(document, clause.field)
+    if clause.op is Operator.MISSING:
+        return value is ABSENT
+    if clause.op is Operator.NE:
+        return value is ABSENT or value != clause.value
+    if value is ABSENT:
+        return False
+    match clause.op:
+        case Operator.EQ:
+            return bool(value == clause.value)
+        case Operator.LT:
+            return bool(value < clause.value)
+        case Operator.LE:
+            return bool(value <= clause.value)
+        case Operator.GT:
+            return bool(value > clause.value)
+        case Operator.GE:
+            return bool(value >= clause.value)
+        case _:
+            return isinstance(clause.value, list) and value in clause.value
+
+
+def violation_of(rule: Rule) -> RuleViolation:
+    """The violation a breached rule reports."""
+    clauses = tuple(ClauseReason(clause.field, clause.op.value, clause.value) for clause in rule.when)
+    return RuleViolation(rule.id, rule.principle, rule.severity.value, rule.message, clauses)
+
+
+def breached(rules: list[Rule], document: Mapping[str, Any]) -> list[Rule]:
+    """The rules whose every clause holds."""
+    return [rule for rule in rules if all(holds(clause, document) for clause in rule.when)]
+
+
+_KINDS: Final[dict[str, tuple[type, ...]]] = {"boolean": (bool,), "number": (int, float), "string": (str,)}
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else "string"
+
+
+class FieldTypes:
+    """The type each rule field must have, worked out from the values that rules compare it with."""
+
+    def __init__(self, constitution: Constitution) -> None:
+        self._by_scope: dict[str, dict[str, str]] = {}
+        for rule in constitution.rules:
+            kinds = self._by_scope.setdefault(rule.scope, {})
+            for clause in rule.when:
+                if clause.value is None:
+                    continue
+                sample = clause.value[0] if isinstance(clause.value, list) else clause.value
+                kinds[clause.field] = _kind_of(sample)
+
+    def check(self, request: RuleInput) -> None:
+        """Refuse a request with a field of the wrong type.
+
+        Raises:
+            InvalidInputError: naming the field and the type it must have.
+        """
+        document = request.document()
+        for scope in request.scopes:
+            for path, kind in self._by_scope.get(scope, {}).items():
+                value = lookup(document, path)
+                if value is ABSENT:
+                    continue
+                if not isinstance(value, _KINDS[kind]) or (kind == "number" and isinstance(value, bool)):
+                    raise InvalidInputError(f"{path} must be a {kind}", field=path)
+
+
+class ClauseEngine:
+    """The clause rules without any policy language: the fallback when the configured engine is down."""
+
+    name = "clauses"
+
+    def __init__(self, constitution: LockedConstitution) -> None:
+        self.policy_version = constitution.digest
+        document = constitution.document
+        self._uncovered = {module.scope for module in document.rego}
+        self._rules: dict[str, list[Rule]] = {}
+        for rule in document.rules:
+            self._rules.setdefault(rule.scope, []).append(rule)
+
+    def evaluate(self, request: RuleInput) -> list[RuleViolation]:
+        """See `RuleEngine.evaluate`.
+
+        Raises:
+            UnavailableError: a scope has hand-written Rego, which this engine cannot run.
+        """
+        uncovered = self._uncovered.intersection(request.scopes)
+        if uncovered:
+            raise UnavailableError(f"scopes {sorted(uncovered)} hold Rego modules that need the Rego engine")
+        document = request.document()
+        found = [rule for scope in request.scopes for rule in breached(self._rules.get(scope, []), document)]
+        return sorted((violation_of(rule) for rule in found), key=lambda violation: violation.rule)
+
+
+class RuleIndex:
+    """Tells which scopes can be breached at all by a document, so that the others need no evaluation.
+
+    Sound because a clause other than `missing` and `ne` is false on an absent field: a rule can only be breached
+    when every field of such a clause is present.
+    """
+
+    def __init__(self, constitution: Constitution) -> None:
+        self._always = {module.scope for module in constitution.rego}
+        self._required: dict[str, set[str]] = {}
+        for rule in constitution.rules:
+            needed = [c.field for c in rule.when if c.op not in (Operator.MISSING, Operator.NE)]
+            if needed:
+                self._required.setdefault(rule.scope, set()).add(needed[0])
+            else:
+                self._always.add(rule.scope)
+
+    def reachable(self, scopes: tuple[str, ...], document: Mapping[str, Any]) -> list[str]:
+        """The scopes that must be evaluated."""
+        return [
+            scope
+            for scope in scopes
+            if scope in self._always
+            or any(lookup(document, path) is not ABSENT for path in self._required.get(scope, ()))
+        ]
