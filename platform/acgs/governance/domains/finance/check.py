@@ -1,4 +1,4 @@
-"""KYC and AML: must the customer be known, must names be screened, what does the screening say, how high is the risk?"""
+"""KYC and AML: must the customer be known, must names be screened, what came of it, and how high is the risk?"""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class FinanceCheck:
         onboarding = "onboarding" in words or scan.flag(_ONBOARDING) is True
         applicable = bool(words) or transfer or counterparty or not TRANSACTION_KEYS.isdisjoint(scan.keys)
         applicable = applicable or _domain(scan) in _DOMAINS
-        screening = transfer or counterparty or onboarding or not words.isdisjoint({"transfer", "money_laundering"})
+        screening = transfer or counterparty or onboarding or not words.isdisjoint({"transfer", "laundering"})
         kyc = onboarding or transfer or "transfer" in words or facts.cash
         named = parties(query, scan) if screening else []
         evidence, state = self._screen(named, needed=screening)
@@ -111,7 +111,7 @@ class FinanceCheck:
             amounts=tuple(amounts),
             cash="cash" in words or scan.flag(_CASH) is True,
             exposed_person="pep" in words or scan.flag(_EXPOSED) is True,
-            laundering_words="money_laundering" in words,
+            laundering_words="laundering" in words,
             countries=frozenset(str(value.value).casefold() for value in scan.all(COUNTRY_KEYS)),
             high_risk_countries=self._high_risk | {country.casefold() for country in stated},
         )

@@ -11,7 +11,8 @@ MAX_PARTIES = 16
 """Names screened in one request; more are reported, not screened."""
 
 _RUN = re.compile(
-    r"(?<![\w'\u2019])[^\W\d_a-z][\w'\u2019.-]{0,30}(?: (?:(?:al|el|bin|ibn|de|del|van|von|der|da|of)[ -])?[^\W\d_a-z][\w'\u2019-]{0,30}){1,5}"
+    r"(?<![\w'\u2019])[^\W\d_a-z][\w'\u2019.-]{0,30}"
+    r"(?: (?:(?:al|el|bin|ibn|de|del|van|von|der|da|of)[ -])?[^\W\d_a-z][\w'\u2019-]{0,30}){1,5}"
 )
 # First words that belong to the sentence rather than to a name.
 _LEADS = frozenset(

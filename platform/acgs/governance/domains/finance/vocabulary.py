@@ -17,15 +17,18 @@ FINANCIAL = PhraseBook(
             "customer due diligence", "beneficial owner", "beneficial ownership",
         ),
         "transfer": (
-            "wire", "wire transfer", "wired", "wiring", "transfer", "transfers", "transferred", "remit", "remittance",
-            "send money", "sent money", "payment to", "pay out", "payout", "swift", "correspondent bank", "disburse",
-            "disbursement", "crypto transfer", "bitcoin", "usdt", "letter of credit", "money order",
+            "wire", "wire transfer", "wired", "wiring", "transfer", "transfers", "transferred", "remit",
+            "remittance", "send money", "sent money", "payment to", "pay out", "payout", "swift",
+            "correspondent bank", "disburse", "disbursement", "crypto transfer", "bitcoin", "usdt",
+            "letter of credit", "money order",
         ),
-        "money_laundering": (
-            "money laundering", "launder", "laundering", "aml", "structuring", "smurfing", "shell company",
-            "shell companies", "terrorist financing", "sanctions", "sanctioned", "ofac", "suspicious activity",
-            "suspicious transaction", "avoid reporting", "below the reporting threshold", "under the reporting threshold",
-            "hawala", "mixer", "tumbler", "front company",
+        # Talk about the subject, and talk about doing it.
+        "subject": ("money laundering", "aml", "sanctions", "ofac", "suspicious activity report", "terror financing"),
+        "laundering": (
+            "launder", "launder money", "smurfing", "shell company", "shell companies", "front company",
+            "sanctioned party", "avoid reporting", "avoid the reporting", "avoid sanctions", "evade sanctions",
+            "suspicious transaction", "below the reporting threshold", "under the reporting threshold", "hawala",
+            "split the deposit", "split the deposits", "split the payment", "straw man", "nominee director",
         ),
         "cash": ("cash", "banknotes", "in cash", "cash deposit", "cash withdrawal", "bearer shares"),
         "pep": (

@@ -136,8 +136,9 @@ def _is_clinical(query: str, scan: ContextScan) -> bool:
     for value in scan.values:
         if value.key == "domain" and isinstance(value.value, str) and value.value.lower() in CLINICAL_DOMAINS:
             return True
+    # One pass over everything; the line ends keep words of different values apart.
     texts = [query[:_SCANNED_CHARACTERS], *(value.value for value in scan.values if isinstance(value.value, str))]
-    return any(CLINICAL.find(fold(text)) for text in texts)
+    return bool(CLINICAL.find(fold("\n".join(texts))))
 
 
 def _encryption(scan: ContextScan) -> bool | None:

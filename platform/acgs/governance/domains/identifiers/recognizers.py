@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from acgs.governance.domains.identifiers.span import IdentifierSpan, resolve_ove
 
 MINIMUM_SCORE = 0.5
 """Spans below this score are guesses and are dropped by default."""
+
+# Without any of these, and without a cue, no recognizer can find anything.
+_SIGN = re.compile(r"[0-9@.:A-Z]|[^\x00-\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ RECOGNIZERS = (
 def find_identifiers(text: str, *, minimum_score: float = MINIMUM_SCORE) -> list[IdentifierSpan]:
     """Identifiers in `text`, in order, without overlaps; offsets are code points of `text`. Linear time."""
     scan = Scan.of(text)
+    if not scan.cues and _SIGN.search(text) is None:
+        return []
     found = [
         span
         for recognizer in RECOGNIZERS
