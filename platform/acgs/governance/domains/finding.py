@@ -81,3 +81,11 @@ def recommendations(requirements: Iterable[Requirement]) -> list[Json]:
 def blocking(requirements: Iterable[Requirement]) -> list[DomainViolation]:
     """Violations: requirements that block and are not known to be met. Not known fails closed."""
     return [need.violation() for need in requirements if need.blocks and need.met is not True]
+
+
+def unread(problems: Sequence[str]) -> list[Requirement]:
+    """The requirement that the whole request can be read: what was not looked at may hold anything, so it blocks."""
+    if not problems:
+        return []
+    advice = "Send text and context within the limits, as plain JSON values, so that all of it can be examined."
+    return [Requirement("request.readable", None, advice, problems[0].split(":")[0], blocks=True)]

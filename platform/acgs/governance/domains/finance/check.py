@@ -29,6 +29,7 @@ from acgs.governance.domains.finding import (
     blocking,
     compliance_score,
     recommendations,
+    unread,
 )
 from acgs.governance.domains.phrases import fold
 
@@ -74,8 +75,7 @@ class FinanceCheck:
         evidence, state = self._screen(named, needed=screening)
         reasons = risk_reasons(facts) + ([f"sanctions_{state}"] if state in {"match", "possible_match"} else [])
         needs = self._requirements(scan, facts, state, kyc=kyc, screening=screening, by_facts=transfer and counterparty)
-        if scan.problems:
-            needs.append(_unread(scan))
+        needs += unread(scan.problems) if applicable else []
         return DomainFinding(
             self.callback,
             {
@@ -187,15 +187,6 @@ def _screening_requirement(state: str, *, by_facts: bool) -> Requirement:
         advice,
         "/context",
         blocks=state in {"match", "possible_match"} or (by_facts and state != "clear"),
-    )
-
-
-def _unread(scan: ContextScan) -> Requirement:
-    return Requirement(
-        "context.readable",
-        None,
-        "Send a context of plain JSON values within the limits.",
-        scan.problems[0].split(":")[0],
     )
 
 

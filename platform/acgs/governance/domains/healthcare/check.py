@@ -21,6 +21,7 @@ from acgs.governance.domains.finding import (
     blocking,
     compliance_score,
     recommendations,
+    unread,
 )
 from acgs.governance.domains.healthcare.vocabulary import (
     CLINICAL,
@@ -70,11 +71,16 @@ class HealthcareCheck:
         encrypted = _encryption(scan)
         audited = scan.flag(_AUDIT)
         necessary = _minimum_necessary(context)
-        needs = _requirements(encrypted, audited, necessary) if phi else []
-        # A context that could not be read in full may hide an identifier: never report it as clean.
-        incomplete: list[Json] = list(scan.problems)
+        problems = list(scan.problems)
         if len(query) > _SCANNED_CHARACTERS:
-            incomplete.append(f"/query: only the first {_SCANNED_CHARACTERS} characters were searched")
+            problems.append(f"/query: only the first {_SCANNED_CHARACTERS} characters were searched")
+        problems += [
+            f"{value.pointer}: only the first {_SCANNED_CHARACTERS} characters were searched"
+            for value in scan.values
+            if isinstance(value.value, str) and len(value.value) > _SCANNED_CHARACTERS
+        ]
+        needs = _requirements(encrypted, audited, necessary) if phi else []
+        needs += unread(problems) if clinical else []
         return DomainFinding(
             self.callback,
             {
@@ -84,11 +90,11 @@ class HealthcareCheck:
                 "minimum_necessary_standard": necessary,
                 "compliance_score": compliance_score(needs),
                 "recommendations": recommendations(needs),
-                "applicable": phi,
+                "applicable": bool(needs),
                 "health_context": clinical,
                 "encryption_in_place": encrypted,
                 "evidence": evidence,
-                "not_examined": incomplete,
+                "not_examined": [*problems],
             },
             blocking(needs),
             {
@@ -96,7 +102,7 @@ class HealthcareCheck:
                 "health_context": clinical,
                 "identifier_count": float(len(evidence)),
                 "phi_unencrypted": phi and encrypted is False,
-                "context_incomplete": bool(incomplete),
+                "context_incomplete": bool(problems),
             },
         )
 

@@ -1,8 +1,9 @@
 """Words and context keys that make a text about somebody's health, and keys that hold an identifier.
 
-`condition` and `treatment` follow the chapters of ICD-10-CM and the headings of MeSH tree C in plain words; `care`
-follows the definition of health information in 45 CFR 160.103 (past, present or future health, provision of care,
-payment for it). Own selection. `general` words speak of health care as a trade and do not make a text clinical.
+`condition` and `treatment` follow the chapters of ICD-10-CM and the headings of MeSH tree C in plain words;
+`care_payment` follows the definition of health information in 45 CFR 160.103 (past, present or future health, provision
+of care, payment for it). Own selection, without words that are as common elsewhere (chart, operation, admission). A
+denied condition is health information too, so negation does not matter here.
 """
 
 from __future__ import annotations
@@ -13,40 +14,36 @@ from acgs.governance.domains.phrases import PhraseBook
 CLINICAL = PhraseBook(
     {
         "condition": (
-            "hiv", "hiv positive", "aids", "cancer", "carcinoma", "tumor", "tumour", "leukemia",
-            "leukaemia", "lymphoma",
-            "melanoma", "diabetes", "diabetic", "insulin", "hypertension", "hypertensive", "blood pressure", "stroke",
-            "heart attack", "myocardial infarction", "heart failure", "arrhythmia", "asthma", "copd", "pneumonia",
-            "tuberculosis", "hepatitis", "cirrhosis", "kidney disease", "renal failure", "dialysis",
-            "epilepsy", "seizure",
-            "seizures", "dementia", "alzheimer's", "parkinson's", "multiple sclerosis", "depression",
-            "bipolar", "anxiety",
-            "schizophrenia", "ptsd", "suicidal", "overdose", "substance abuse", "addiction", "alcoholism", "pregnant",
-            "pregnancy", "miscarriage", "abortion", "stomach pain", "chest pain", "back pain", "headache", "migraine",
-            "fever", "infection", "sepsis", "covid", "covid-19", "influenza", "allergy", "allergies",
-            "allergic", "anemia",
-            "anaemia", "arthritis", "fracture", "fractured", "obesity", "syphilis", "gonorrhea",
-            "chlamydia", "herpes",
-            "disease", "illness", "disorder", "syndrome", "symptom", "symptoms", "complaining of", "tested positive",
-            "hemophilia", "lupus", "crohn's", "psoriasis", "glaucoma", "autism", "adhd", "hypothyroidism",
+            "hiv", "hiv positive", "aids", "cancer", "carcinoma", "tumor", "tumour", "leukemia", "leukaemia",
+            "lymphoma", "melanoma", "diabetes", "diabetic", "insulin", "hypertension", "hypertensive",
+            "blood pressure", "stroke", "heart attack", "myocardial infarction", "heart failure", "arrhythmia",
+            "asthma", "copd", "pneumonia", "tuberculosis", "hepatitis", "cirrhosis", "kidney disease",
+            "renal failure", "dialysis", "epilepsy", "seizure", "seizures", "dementia", "alzheimer's",
+            "parkinson's", "multiple sclerosis", "depression", "bipolar", "anxiety", "schizophrenia", "ptsd",
+            "suicidal", "overdose", "substance abuse", "addiction", "alcoholism", "pregnant", "pregnancy",
+            "miscarriage", "abortion", "stomach pain", "chest pain", "back pain", "headache", "migraine", "fever",
+            "infection", "sepsis", "covid", "covid-19", "influenza", "allergy", "allergies", "allergic", "anemia",
+            "anaemia", "arthritis", "fracture", "fractured", "obesity", "syphilis", "gonorrhea", "chlamydia",
+            "herpes", "disease", "illness", "disorder", "syndrome", "symptom", "symptoms", "complaining of",
+            "tested positive", "hemophilia", "lupus", "crohn's", "psoriasis", "glaucoma", "autism", "adhd",
+            "hypothyroidism",
         ),
         "treatment": (
-            "diagnosis", "diagnosed", "diagnosed with", "diagnoses", "prognosis", "treatment",
-            "treated for", "therapy",
-            "chemotherapy", "radiotherapy", "surgery", "operation", "transplant", "biopsy", "mri", "ct scan", "x-ray",
-            "ultrasound", "lab result", "lab results", "test result", "test results", "blood test", "viral load",
-            "hba1c", "cholesterol", "prescription", "prescribed", "medication", "medications", "dose", "dosage", "mg",
-            "metformin", "lisinopril", "atorvastatin", "warfarin", "oxycodone", "amoxicillin",
-            "methadone", "vaccinated",
-            "vaccination", "immunization", "admitted", "admission", "discharged",
-            "discharge summary", "progress note",
-            "follow-up visit", "icu", "emergency department", "hospitalized", "hospitalised", "medical history",
-            "medical record", "medical records", "mrn", "patient", "patient's", "patients", "clinical note", "chart",
-            "referral", "rehab", "rehabilitation", "hospice", "palliative", "genetic test", "genome", "icd-10",
+            "diagnosis", "diagnosed", "diagnosed with", "diagnoses", "prognosis", "treatment", "treated for",
+            "therapy", "chemotherapy", "radiotherapy", "surgery", "transplant", "biopsy", "mri", "ct scan",
+            "x-ray", "ultrasound", "lab result", "lab results", "test result", "test results", "blood test",
+            "viral load", "hba1c", "cholesterol", "prescription", "prescribed", "medication", "medications",
+            "dosage", "metformin", "lisinopril", "atorvastatin", "warfarin", "oxycodone", "amoxicillin",
+            "methadone", "vaccinated", "vaccination", "immunization", "discharged", "discharge summary",
+            "progress note", "follow-up visit", "icu", "emergency department", "hospitalized", "hospitalised",
+            "medical history", "medical record", "medical records", "mrn", "patient", "patient's", "patients",
+            "clinical note", "rehab", "rehabilitation", "hospice", "palliative", "genetic test", "genome",
+            "icd-10",
         ),
         "care_payment": (
-            "health plan", "health insurance", "medical bill", "medical claim", "insurance claim", "copay", "co-pay",
-            "prior authorization", "medicare", "medicaid", "deductible", "claim for treatment", "health coverage",
+            "health plan", "health insurance", "medical bill", "medical claim", "insurance claim", "copay",
+            "co-pay", "prior authorization", "medicare", "medicaid", "deductible", "claim for treatment",
+            "health coverage",
         ),
     }
 )  # fmt: skip

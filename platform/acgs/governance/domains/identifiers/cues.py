@@ -99,11 +99,11 @@ CUES = PhraseBook(
         ),
         "address": (
             "address", "address is", "addresses", "residence", "lives at", "live at", "living at", "resides at",
-            "residing at", "located at", "located in", "is at", "it's in", "it is", "it is in", "home is",
-            "office is at", "corner of", "stay at", "staying at", "meet at", "enter on", "arrive at",
-            "arrived at", "come to", "go to", "drive to", "moved to", "taxi to", "directions to", "sent to",
-            "send to", "one to", "deliver to", "delivered to", "ship to", "shipped to", "mail to", "mailed to",
-            "user",
+            "residing at", "located at", "located in", "is at", "it is", "it is in", "home is",
+            "office is at", "corner of", "stay at", "staying at", "meet at", "arrive at",
+            "arrived at", "come to", "go to", "drive to", "moved to", "directions to", "sent to",
+            "send to", "deliver to", "delivered to", "ship to", "shipped to", "mail to", "mailed to",
+
         ),
     }
 )  # fmt: skip

@@ -12,6 +12,7 @@ from acgs.governance.domains.finding import (
     blocking,
     compliance_score,
     recommendations,
+    unread,
 )
 from acgs.governance.domains.legal.vocabulary import LEGAL, REVIEW_LABELS
 from acgs.governance.domains.phrases import fold
@@ -46,6 +47,7 @@ class LegalCheck:
         complete = None if missing is None else not missing
         compliant = scan.flag(_COMPLIANT)
         needs = _requirements(scan, complete, compliant) if required or missing else []
+        needs += unread(scan.problems) if needs else []
         return DomainFinding(
             self.callback,
             {

@@ -40,10 +40,12 @@ LEGAL = PhraseBook(
             "time-barred", "notice period", "limitation period",
         ),
         "liability": (
-            "liable", "liability", "damages", "negligence", "negligent", "malpractice", "breach of contract",
+            "liable", "am i liable", "liability", "damages", "negligence", "negligent", "malpractice",
+            "breach of contract",
             "breach", "indemnify", "indemnity", "indemnification", "penalty", "penalties", "fine of", "injury",
             "injured", "wrongful death", "wrongful termination", "defamation", "libel", "slander", "fraud",
-            "infringement", "class action", "lawsuit", "sued", "sue", "discrimination", "harassment",
+            "infringement", "class action", "lawsuit", "sued", "sue", "can i sue",
+            "should i sue", "discrimination", "harassment",
             "product recall", "guarantee outcome", "data breach",
         ),
     }

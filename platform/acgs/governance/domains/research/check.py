@@ -17,6 +17,7 @@ from acgs.governance.domains.finding import (
     blocking,
     compliance_score,
     recommendations,
+    unread,
 )
 from acgs.governance.domains.phrases import fold
 from acgs.governance.domains.research.vocabulary import RESEARCH, VULNERABLE
@@ -52,6 +53,7 @@ class ResearchCheck:
         exempt = human and not risky and not vulnerable and _exempt(scan, words)
         approval_needed = human and not exempt
         needs = _requirements(scan, vulnerable) if approval_needed else []
+        needs += unread(scan.problems) if human else []
         return DomainFinding(
             self.callback,
             {

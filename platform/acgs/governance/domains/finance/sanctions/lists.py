@@ -29,6 +29,10 @@ _OFAC_KINDS = {"individual": "person", "vessel": "vessel", "aircraft": "aircraft
 _REMARK_ALIAS = re.compile(r"\ba\.k\.a\. '([^']{2,120})'")
 
 
+# What the parsers raise on bad bytes; decoding and JSON errors are ValueErrors, XML parse errors SyntaxErrors.
+_DAMAGE = (csv.Error, KeyError, TypeError, ValueError, SyntaxError)
+
+
 def load_sanctions_list(path: Path) -> SanctionsList:
     """Read and parse `path`. Raises `InvalidInputError` when it is missing, of no known format, damaged or empty."""
     reader = _reader_for(path)
@@ -38,15 +42,7 @@ def load_sanctions_list(path: Path) -> SanctionsList:
         raise InvalidInputError(
             f"cannot read the sanctions list {path.name}: {error.strerror}", field="sanctions_list"
         ) from error
-    except (
-        UnicodeDecodeError,
-        csv.Error,
-        orjson.JSONDecodeError,
-        KeyError,
-        IndexError,
-        ValueError,
-        SyntaxError,
-    ) as error:
+    except _DAMAGE as error:
         raise InvalidInputError(
             f"the sanctions list {path.name} is damaged ({type(error).__name__}); download it again",
             field="sanctions_list",
@@ -129,7 +125,9 @@ def _read_json_lines(path: Path) -> Iterator[ListedEntity]:
             yield _entity_of(orjson.loads(line), number)
 
 
-def _entity_of(row: dict[str, Any], number: int) -> ListedEntity:
+def _entity_of(row: Any, number: int) -> ListedEntity:
+    if not isinstance(row, dict):
+        raise TypeError(f"line {number} is no object")
     aliases = row.get("aliases") or []
     if isinstance(aliases, str):
         aliases = aliases.split(";")
