@@ -17,7 +17,7 @@ NEGATION_REACH = 48
 
 _NEGATION = re.compile(
     r"\b(?:no|not|non|never|without|neither|nor|none|cannot|lacks?|lacking|exempt from|free of|absence of|denies|denied"
-    r"|isn't|aren't|wasn't|weren't|doesn't|don't|didn't|won't)\b[^.;!?\n]*$"
+    r"|isn't|aren't|wasn't|weren't|doesn't|don't|didn't|won't)\b[^.;!?\n]*\Z"
 )
 _CONTRAST = re.compile(r"\b(?:but|however|although|though|except|yet|only|just)\b")
 

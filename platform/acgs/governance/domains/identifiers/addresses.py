@@ -140,7 +140,7 @@ _ABBREVIATIONS = frozenset(
 _LEAD_IN = re.compile(
     r"[ \t]*(?:of [^\n.?!:]{1,60}? is|is|in|at|to|:|,|\n)?[ \t]*\n?(?:the (?=corner))?", re.IGNORECASE
 )
-_BEFORE = re.compile(r"(?<![\w.])((?:[0-9]{1,6}|[^\W\d_a-z][\w'\u2019-]{1,30})(?: |,? ?\n ?|, ))$")
+_BEFORE = re.compile(r"(?<![\w.])((?:[0-9]{1,6}|[^\W\d_a-z][\w'\u2019-]{1,30})(?: |,? ?\n ?|, ))\Z")
 _LEFT_STOP = frozenset(("at", "in", "on", "to", "it", "is", "address", "the"))
 # The last lines of an address block: a postal code on a line of its own, at most three short lines below the street.
 _CODE_LINE = re.compile(

@@ -103,7 +103,6 @@ CUES = PhraseBook(
             "office is at", "corner of", "stay at", "staying at", "meet at", "arrive at",
             "arrived at", "come to", "go to", "drive to", "moved to", "directions to", "sent to",
             "send to", "deliver to", "delivered to", "ship to", "shipped to", "mail to", "mailed to",
-
         ),
     }
 )  # fmt: skip

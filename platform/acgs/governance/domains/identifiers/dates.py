@@ -25,11 +25,11 @@ _NUMERIC = re.compile(
 _DAY = r"(?:3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?"
 _YEAR4 = r"(?:1[0-9]|20)[0-9]{2}"
 _AFTER_MONTH = re.compile(rf"\.?(?: {_DAY}(?:,? {_YEAR4})?|,? {_YEAR4}|-{_DAY}-{_YEAR4})(?![\w])" + _TIME)
-_BEFORE_MONTH = re.compile(rf"(?<![\w.,/:$€£]){_DAY}(?: (?:of )?|-)$", re.IGNORECASE)
+_BEFORE_MONTH = re.compile(rf"(?<![\w.,/:$€£]){_DAY}(?: (?:of )?|-)\Z", re.IGNORECASE)
 _YEAR_AFTER_DAY_MONTH = re.compile(rf"\.?(?:,? |-){_YEAR4}(?![\w])" + _TIME)
 _YEAR = re.compile(r"(?<![\w.,:/$€£#@+()-])(?:1[89][0-9]{2}|20[0-4][0-9])(?![\w%€£$]|[.,/:-][0-9])")
 _YEAR_ANNOUNCED = re.compile(
-    r"(?:\b(?:in|since|from|until|till|by|of|during|before|after|year|early|late|circa|around)|\ba|\bthe|[(,])\s$"
+    r"(?:\b(?:in|since|from|until|till|by|of|during|before|after|year|early|late|circa|around)|\ba|\bthe|[(,])\s\Z"
 )
 _YEAR_NOT_FOLLOWED = re.compile(
     r" ?(?:[A-Z]\w|dollars|euros|usd|people|patients|mg|ml|kg|km|miles|units|shares|records|words|tokens|\n)"

@@ -49,7 +49,7 @@ _PLACE_ZIP = re.compile(
 _LINE_ZIP = re.compile(
     r"(?<=\n)[ \t]{0,8}([0-9]{3,6}(?:[ -][0-9]{2,4})?|[A-Z][0-9][A-Z] ?[0-9][A-Z][0-9])[ \t]{0,8}(?=\n|$)", re.MULTILINE
 )
-_SHORT_LINES_ABOVE = re.compile(r"(?:^|\n)[^\n]{2,50}\n[^\n]{2,50}\n$")
+_SHORT_LINES_ABOVE = re.compile(r"(?:^|\n)[^\n]{2,50}\n[^\n]{2,50}\n\Z")
 _UK_CANADA = re.compile(
     r"(?<![\w])(?:[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][ABD-HJLNP-UW-Z]{2}"
     r"|[ABCEGHJ-NPRSTVXY][0-9][A-Z] [0-9][A-Z][0-9])(?![\w])"

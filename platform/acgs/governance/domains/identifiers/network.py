@@ -11,7 +11,7 @@ from acgs.governance.domains.identifiers.span import IdentifierSpan, Kind
 
 _LOCAL_LIMIT, _HOST_LIMIT, _URL_LIMIT = 64, 253, 2048  # RFC 5321 4.5.3.1, RFC 1035 2.3.4, common practice
 
-_LOCAL_PART = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+$")
+_LOCAL_PART = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+\Z")
 _HOST = re.compile(r"(?:[\w-]{1,63}\.){1,10}[^\W\d_]{2,63}")
 _URL = re.compile(
     rf"(?:https?|ftp)://[^\s<>\"]{{1,{_URL_LIMIT}}}|(?<![\w.@])www\.[^\s<>\"]{{1,{_URL_LIMIT}}}", re.IGNORECASE

@@ -18,7 +18,7 @@ _CANDIDATE = re.compile(
     r"(?:,? ?(?:x|ext\.?|extension) ?[0-9]{1,6})?(?![\w%€£]|[.,:-][0-9])",
     re.IGNORECASE,
 )
-_EXTENSION = re.compile(r",? ?(?:x|ext\.?|extension) ?[0-9]{1,6}$", re.IGNORECASE)
+_EXTENSION = re.compile(r",? ?(?:x|ext\.?|extension) ?[0-9]{1,6}\Z", re.IGNORECASE)
 _NANP = re.compile(r"(?:(?:\+|00)?1[ .-]?)?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[0-9]{3}[ .-][0-9]{4}")
 _TRUNK = re.compile(r"(?:00?[0-9]{1,4}|\(0[0-9]{1,4}\))(?:[ ./-][0-9]{2,5}){1,5}")
 _AREA_IN_BRACKETS = re.compile(r"\([0-9]{2,4}\) ?[0-9]{2,4}(?:[ .-]?[0-9]{2,5}){1,3}")

@@ -73,6 +73,13 @@ def test_ordinary_numbers_and_words_are_left_alone(text: str) -> None:
     assert found(text) == []
 
 
+def test_a_span_never_starts_in_the_middle_of_a_word_on_the_line_above() -> None:
+    assert found("Mornings at Fox News\n\n2000 Pennsylvania Avenue") == [
+        (Kind.STREET_ADDRESS, "2000 Pennsylvania Avenue")
+    ]
+    assert found("write abc\n@example.org") == []
+
+
 def test_years_weekdays_and_ages_under_ninety_carry_no_safe_harbor_class() -> None:
     spans = find_identifiers("On Tuesday in 2019 a 54 year old came")
     assert {span.kind for span in spans} == {Kind.WEEKDAY, Kind.YEAR, Kind.AGE}
