@@ -1,9 +1,9 @@
 """Personal identifiers: precision, recall and F1 by type on Presidio's synthetic set, and time per text.
 
 The recognizers were tuned on some templates; of the others only total scores were looked at: held back are the odd
-template numbers that leave a remainder of 2 by 3 (`--part tuned` for the rest). A found span is right if it covers at least half of
-the union with a gold span of a type it may stand for. Spans found on gold of a neighbouring type (a postal code
-inside an address) are neither right nor wrong.
+template numbers that leave a remainder of 2 by 3 (`--part tuned` for the rest). A found span is right if it covers at
+least half of the union with a gold span of a type it may stand for. Spans found on gold of a neighbouring type (a
+postal code inside an address) are neither right nor wrong.
 """
 
 from __future__ import annotations
