@@ -67,6 +67,9 @@ def breached(rules: list[Rule], document: Mapping[str, Any]) -> list[Rule]:
     return [rule for rule in rules if all(holds(clause, document) for clause in rule.when)]
 
 
+LARGEST_NUMBER: Final = 2**53
+"""Numbers beyond it differ from parser to parser (RFC 7493, section 2.2); rego-cpp takes 2**63 for undefined."""
+
 _KINDS: Final[dict[str, tuple[type, ...]]] = {"boolean": (bool,), "number": (int, float), "string": (str,)}
 
 
@@ -90,19 +93,22 @@ class FieldTypes:
                 kinds[clause.field] = _kind_of(sample)
 
     def check(self, request: RuleInput) -> None:
-        """Refuse a request with a field of the wrong type.
+        """Refuse a request with a field of the wrong type, or a number that engines would read differently.
 
         Raises:
-            InvalidInputError: naming the field and the type it must have.
+            InvalidInputError: naming the field and what it must be.
         """
         document = request.document()
         for scope in request.scopes:
             for path, kind in self._by_scope.get(scope, {}).items():
-                value = lookup(document, path)
+                value: Any = lookup(document, path)
                 if value is ABSENT:
                     continue
                 if not isinstance(value, _KINDS[kind]) or (kind == "number" and isinstance(value, bool)):
                     raise InvalidInputError(f"{path} must be a {kind}", field=path)
+                # 'Not a number' fails every comparison, so it would pass every limit.
+                if kind == "number" and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+                    raise InvalidInputError(f"{path} must be a finite number of at most 2**53", field=path)
 
 
 class ClauseEngine:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acgs.constitution.lock import LockedConstitution
 from acgs.errors import InvalidInputError
@@ -56,7 +56,8 @@ class PolicyService:
         """Judge one act.
 
         Raises:
-            InvalidInputError: the action is not one of the constitution's, or a field has the wrong type.
+            InvalidInputError: the action is not one of the constitution's, a field has the wrong type, or the
+                request holds what JSON cannot.
             UnavailableError: the rules could not be evaluated.
         """
         started = time.perf_counter()
@@ -64,11 +65,10 @@ class PolicyService:
         if request.action not in actions:
             raise InvalidInputError(f"unknown action; must be one of {sorted(actions)}", field="action")
         key = self._key(request)
-        cached = await self._cache.get(key)
+        cached = await self._recall(key)
         if cached is not None:
-            response = EvaluateResponse.model_validate_json(cached)
             elapsed = round((time.perf_counter() - started) * 1000)
-            return response.model_copy(update={"cache_hit": True, "evaluation_time_ms": elapsed})
+            return cached.model_copy(update={"cache_hit": True, "evaluation_time_ms": elapsed})
         ruling = self._judge.rule(
             RuleInput(("common", request.action), context=request.context, input_data=request.input_data)
         )
@@ -88,9 +88,22 @@ class PolicyService:
             await self._cache.set(key, response.model_dump_json().encode())
         return response
 
+    async def _recall(self, key: str) -> EvaluateResponse | None:
+        """The cached answer; what is not one, from another version or by another hand, is a miss."""
+        stored = await self._cache.get(key)
+        try:
+            return None if stored is None else EvaluateResponse.model_validate_json(stored)
+        except ValidationError:
+            return None
+
     def _key(self, request: EvaluateRequest) -> str:
-        body = orjson.dumps(
-            [self._constitution.digest, request.action, request.input_data, request.context],
-            option=orjson.OPT_SORT_KEYS,
-        )
+        try:
+            body = orjson.dumps(
+                [self._constitution.digest, request.action, request.input_data, request.context],
+                option=orjson.OPT_SORT_KEYS,
+            )
+        except orjson.JSONEncodeError as error:
+            raise InvalidInputError(
+                "input_data and context must be JSON with whole numbers of at most 64 bits", field="input_data"
+            ) from error
         return hashlib.sha256(body).hexdigest()

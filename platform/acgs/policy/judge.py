@@ -14,6 +14,9 @@ from acgs.policy.clauses import ClauseEngine, FieldTypes
 from acgs.policy.engine import RuleEngine, RuleInput, RuleViolation
 from acgs.policy.rego import RegoEngine
 
+_FAILURES = (AcgsError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, OSError)
+"""What a broken engine may raise."""
+
 ENGINES: dict[str, Callable[[LockedConstitution], RuleEngine]] = {
     "rego": RegoEngine,
     "cedar": CedarEngine,
@@ -93,7 +96,7 @@ class RuleJudge:
         started = self._clock()
         try:
             violations = self.engine.evaluate(request)
-        except (AcgsError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, OSError) as error:
+        except _FAILURES as error:
             self.breaker.record_failure()
             return self._fall_back(request, f"engine failed: {type(error).__name__}")
         if self._clock() - started > self._timeout:
@@ -103,4 +106,10 @@ class RuleJudge:
         return Ruling(tuple(violations), self.engine.name)
 
     def _fall_back(self, request: RuleInput, reason: str) -> Ruling:
-        return Ruling(tuple(self._fallback.evaluate(request)), self._fallback.name, fallback=reason)
+        try:
+            violations = self._fallback.evaluate(request)
+        except UnavailableError:
+            raise
+        except _FAILURES as error:
+            raise UnavailableError(f"{reason}, and the fallback failed: {type(error).__name__}") from error
+        return Ruling(tuple(violations), self._fallback.name, fallback=reason)
