@@ -62,8 +62,8 @@ class Clause(_Part):
     def _value_fits_operator(self) -> Self:
         if self.op is Operator.MISSING and self.value is not None:
             raise ValueError("op 'missing' takes no value")
-        if self.op is Operator.IN and not isinstance(self.value, list):
-            raise ValueError("op 'in' takes a list")
+        if self.op is Operator.IN and not (isinstance(self.value, list) and self.value):
+            raise ValueError("op 'in' takes a list of at least one value")
         if self.op not in (Operator.MISSING, Operator.IN) and not isinstance(self.value, Scalar):
             raise ValueError(f"op '{self.op}' takes one value")
         ordered = self.op in (Operator.LT, Operator.LE, Operator.GT, Operator.GE)

@@ -79,6 +79,10 @@ def _kind_of(value: Any) -> str:
     return "number" if isinstance(value, int | float) else "string"
 
 
+def _is_a(kind: str, value: Any) -> bool:
+    return isinstance(value, _KINDS[kind]) and not (kind == "number" and isinstance(value, bool))
+
+
 class FieldTypes:
     """The type each rule field must have, worked out from the values that rules compare it with."""
 
@@ -101,10 +105,10 @@ class FieldTypes:
         document = request.document()
         for scope in request.scopes:
             for path, kind in self._by_scope.get(scope, {}).items():
-                value: Any = lookup(document, path)
+                value = lookup(document, path)
                 if value is ABSENT:
                     continue
-                if not isinstance(value, _KINDS[kind]) or (kind == "number" and isinstance(value, bool)):
+                if not _is_a(kind, value):
                     raise InvalidInputError(f"{path} must be a {kind}", field=path)
                 # 'Not a number' fails every comparison, so it would pass every limit.
                 if kind == "number" and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
