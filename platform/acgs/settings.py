@@ -36,7 +36,6 @@ class Settings(BaseSettings):
         "production", alias="GOVERNANCE_MODE"
     )
     confidence_threshold: Fraction | None = Field(None, alias="CONFIDENCE_THRESHOLD")
-    violation_threshold: Fraction | None = Field(None, alias="VIOLATION_THRESHOLD")
     healthcare_confidence_threshold: Fraction | None = Field(None, alias="HEALTHCARE_CONFIDENCE_THRESHOLD")
     finance_confidence_threshold: Fraction | None = Field(None, alias="FINANCE_CONFIDENCE_THRESHOLD")
     research_confidence_threshold: Fraction | None = Field(None, alias="RESEARCH_CONFIDENCE_THRESHOLD")
@@ -45,6 +44,7 @@ class Settings(BaseSettings):
     cache_size: int = Field(100_000, alias="ACGS_CACHE_SIZE", ge=1)
     timeout_seconds: float = Field(30.0, alias="TIMEOUT_SECONDS", ge=5, le=300)
     max_retries: int = Field(3, alias="MAX_RETRIES", ge=1, le=10)
+    rule_engine: Literal["rego", "cedar", "clauses"] = Field("rego", alias="ACGS_RULE_ENGINE")
     rule_timeout_seconds: float = Field(0.25, alias="ACGS_RULE_TIMEOUT_SECONDS", gt=0)
     audit_durability: Literal["os", "fsync"] = Field("os", alias="AUDIT_DURABILITY")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import lzma
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -114,6 +114,11 @@ class GuardBundle:
     def version(self) -> str:
         """Name, version and digest in one string, as receipts carry it."""
         return f"{self.manifest.name}-{self.manifest.version}+{self.digest[:12]}"
+
+    def with_confidence(self, thresholds: dict[str, float]) -> GuardBundle:
+        """The same bundle, with other confidence thresholds for the named domains."""
+        changed = {name: replace(self.thresholds[name], confidence=value) for name, value in thresholds.items()}
+        return replace(self, thresholds={**self.thresholds, **changed})
 
 
 def shipped_bundle_directory() -> Path:

@@ -75,8 +75,9 @@ class StaticEncoder:
         self._attention = np.exp(weights.attention - weights.attention.max())
         self._direct = weights.direct
         self._direct_scale = weights.direct_scale
-        # One matrix product serves all convolutions: a token's contribution at every offset of every filter.
-        self._convolution = np.ascontiguousarray(np.concatenate(list(weights.convolution), axis=1))
+        # Embeddings are static, so each token's contribution to every filter at every offset is known beforehand:
+        # shape (vocabulary, sum of offsets * f).
+        self._products: Singles = self._embedding @ np.concatenate(list(weights.convolution), axis=1)
         self._convolution_bias = weights.convolution_bias
         self._weights = weights
 
@@ -105,7 +106,7 @@ class StaticEncoder:
         embedded = self._embedding[ids]
         attention = self._attention[ids]
         pooled = [attention @ embedded / attention.sum(), embedded.max(axis=0)]
-        products = (embedded @ self._convolution).reshape(len(ids), -1, weights.convolution_bias.shape[1])
+        products = self._products[ids].reshape(len(ids), -1, weights.convolution_bias.shape[1])
         place = 0
         for number, offsets in enumerate(CONVOLUTIONS.values()):
             total = np.broadcast_to(self._convolution_bias[number], (len(ids), products.shape[2])).copy()

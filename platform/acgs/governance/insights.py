@@ -69,10 +69,10 @@ def smallest_flip(
         for value, score in zip(*forest.profile(row, int(column)), strict=True):
             if verdict_of(np.array([score]))[0] != verdict:
                 candidates.append((abs(value - row[column]), int(column), float(value)))
-    for _distance, column, value in sorted(candidates):
+    for _distance, place, value in sorted(candidates):
         changed = row.copy()
-        changed[column] = value
+        changed[place] = value
         outcome = verdict_of(forest.scores(changed[None, :]))[0]
         if outcome != verdict:
-            return Flip(forest.feature_names[column], float(row[column]), value, outcome)
+            return Flip(forest.feature_names[place], float(row[place]), value, outcome)
     return None

@@ -39,6 +39,40 @@ class Scenario:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A domain and a context, with the rules that the context breaches."""
+
+    domain: str
+    context: dict[str, Any]
+    broken: tuple[Rule, ...]
+    group: str
+
+    @property
+    def breaches(self) -> list[str]:
+        """Principles broken by rules that decide (minor ones only advise)."""
+        return [rule.principle for rule in self.broken if rule.severity != "minor"]
+
+
+class Situations:
+    """Draws situations: no facts half of the time, else facts around one rule, breaching it or just not."""
+
+    def __init__(self, constitution: Constitution) -> None:
+        self._domains = list(constitution.domains)
+        self._rules = {domain: usable_rules(constitution, domain) for domain in self._domains}
+
+    def draw(self, rng: random.Random) -> Situation:
+        """One situation."""
+        domain = rng.choice(self._domains)
+        rules = self._rules[domain]
+        if not rules or rng.random() >= _FACTS_SHARE:
+            return Situation(domain, {}, (), "")
+        rule = rng.choice(rules)
+        make = breaching_context if rng.random() < _BREACHING_FACTS_SHARE else near_miss_context
+        context = make(rule, rng)
+        return Situation(domain, context, tuple(breached(rules, {"context": context})), f"+{rule.id}")
+
+
 def generate(constitution: Constitution, count: int, seed: int) -> Iterator[Scenario]:
     """Yield `count` scenarios.
 
@@ -49,32 +83,18 @@ def generate(constitution: Constitution, count: int, seed: int) -> Iterator[Scen
         raise InvalidInputError("count must not be negative", field="count")
     rng = random.Random(seed)  # noqa: S311 - reproducible scenarios, not secrets
     words = lexicon()
-    domains = list(constitution.domains)
-    usable = {domain: usable_rules(constitution, domain) for domain in domains}
+    situations = Situations(constitution)
     for number in range(count):
-        domain = rng.choice(domains)
         said = phrase(rng, words)
-        context, group = _facts(usable[domain], rng)
-        broken = breached(usable[domain], {"context": context}) if context else []
-        deciding = [rule for rule in broken if rule.severity != "minor"]
-        breaches = dict.fromkeys((*said.breaches, *(rule.principle for rule in deciding)))
+        situation = situations.draw(rng)
+        breaches = dict.fromkeys((*said.breaches, *situation.breaches))
         yield Scenario(
             id=f"scn-{seed}-{number}",
-            domain=domain,
+            domain=situation.domain,
             query=said.text,
-            context=context,
+            context=situation.context,
             verdict="violate" if breaches else "comply",
             breaches=tuple(breaches),
-            rules=tuple(rule.id for rule in broken),
-            group=said.group + group,
+            rules=tuple(rule.id for rule in situation.broken),
+            group=said.group + situation.group,
         )
-
-
-def _facts(rules: list[Rule], rng: random.Random) -> tuple[dict[str, Any], str]:
-    """A context, empty half of the time, and the suffix that marks its group."""
-    if not rules or rng.random() >= _FACTS_SHARE:
-        return {}, ""
-    rule = rng.choice(rules)
-    if rng.random() < _BREACHING_FACTS_SHARE:
-        return breaching_context(rule, rng), f"+{rule.id}"
-    return near_miss_context(rule, rng), f"+{rule.id}"

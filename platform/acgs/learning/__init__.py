@@ -1,0 +1,1 @@
+"""The torch side of training: encoders, adapters, distillation. Imported by jobs, never by the serving path."""

@@ -1,0 +1,1 @@
+"""Training of the guard bundle: second tier, inline encoder, policy forest, calibration."""
