@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acgs.constitution.lock import LockedConstitution
@@ -56,8 +56,8 @@ class PolicyService:
         """Judge one act.
 
         Raises:
-            InvalidInputError: the action is not one of the constitution's, a field has the wrong type, or the
-                request holds what JSON cannot.
+            InvalidInputError: the action is not one of the constitution's, a field has the wrong type, or a number
+                is not finite.
             UnavailableError: the rules could not be evaluated.
         """
         started = time.perf_counter()
@@ -97,13 +97,10 @@ class PolicyService:
             return None
 
     def _key(self, request: EvaluateRequest) -> str:
+        parts = [self._constitution.digest, request.action, request.input_data, request.context]
         try:
-            body = orjson.dumps(
-                [self._constitution.digest, request.action, request.input_data, request.context],
-                option=orjson.OPT_SORT_KEYS,
-            )
-        except orjson.JSONEncodeError as error:
-            raise InvalidInputError(
-                "input_data and context must be JSON with whole numbers of at most 64 bits", field="input_data"
-            ) from error
+            # Not orjson: it writes NaN as null, and a request with the one would be answered with the other's leave.
+            body = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        except ValueError as error:
+            raise InvalidInputError("numbers must be finite, as JSON has it", field="input_data") from error
         return hashlib.sha256(body).hexdigest()

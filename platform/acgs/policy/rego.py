@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Container
 from typing import Any
 
 from regopy import Interpreter, RegoError
 
-from acgs.constitution.document import Clause, Operator, Rule
+from acgs.constitution.document import Clause, Operator, Rule, Severity
 from acgs.constitution.lock import LockedConstitution
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.policy.clauses import RuleIndex, violation_of
 from acgs.policy.engine import ClauseReason, RuleInput, RuleViolation
 
-_OPERATORS = {
-    Operator.EQ: "==",
+_ORDER = {
     Operator.LT: "<",
     Operator.LE: "<=",
     Operator.GT: ">",
@@ -33,8 +33,11 @@ def _condition(clause: Clause) -> str:
             return f"not {path} == {value}"
         case Operator.IN:
             return f"{path} in {value}"
+        case Operator.EQ:
+            return f"{path} == {value}"
         case _:
-            return f"{path} {_OPERATORS[clause.op]} {value}"
+            # Rego orders null among the numbers; for us it is an absent field.
+            return f"{path} != null; {path} {_ORDER[clause.op]} {value}"
 
 
 def rego_source(rules: list[Rule], scope: str) -> str:
@@ -47,12 +50,21 @@ def rego_source(rules: list[Rule], scope: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _from_module(item: dict[str, Any]) -> RuleViolation:
-    """A violation that a hand-written module reports as an object."""
+def _from_module(item: Any, principles: Container[str]) -> RuleViolation:
+    """A violation that a hand-written module reports as an object.
+
+    Raises:
+        TypeError, KeyError, ValueError: it is none, or names a severity or principle that does not exist.
+    """
+    if not isinstance(item, dict) or not all(isinstance(clause, dict) for clause in item.get("clauses", [])):
+        raise TypeError("a violation is a rule id or an object")
+    if item["principle"] not in principles:
+        raise ValueError("a violation names an unknown principle")
     clauses = tuple(
-        ClauseReason(clause["field"], clause["op"], clause.get("value")) for clause in item.get("clauses", [])
+        ClauseReason(str(clause["field"]), str(clause["op"]), clause.get("value")) for clause in item.get("clauses", [])
     )
-    return RuleViolation(item["rule"], item["principle"], item["severity"], item["message"], clauses)
+    severity = Severity(item["severity"]).value
+    return RuleViolation(str(item["rule"]), item["principle"], severity, str(item["message"]), clauses)
 
 
 class RegoEngine:
@@ -70,6 +82,7 @@ class RegoEngine:
         self.policy_version = constitution.digest
         self._known = {rule.id: violation_of(rule) for rule in document.rules}
         self._scopes = {"common", *document.domains, *document.actions}
+        self._principles = frozenset(document.principle_ids)
         self._index = RuleIndex(document)
         self._interpreter = Interpreter()
         # The interpreter holds the input between two calls, so one thread at a time may use it.
@@ -113,4 +126,4 @@ class RegoEngine:
         items = json.loads(str(output))["expressions"][0]
         if not isinstance(items, list):
             raise TypeError("violations is not a set")
-        return [self._known[item] if isinstance(item, str) else _from_module(item) for item in items]
+        return [self._known[item] if isinstance(item, str) else _from_module(item, self._principles) for item in items]
