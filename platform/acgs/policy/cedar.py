@@ -40,7 +40,7 @@ def _literal(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f'decimal("{_decimal(value)}")'
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _presence(path: str) -> str:

@@ -23,9 +23,23 @@ _ORDER = {
 }
 
 
+def _literal(value: Any) -> str:
+    """Rego text of a value.
+
+    Raises:
+        InvalidInputError: a text needs an escape. rego-cpp leaves escapes as they are, so it would equal nothing.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    if "\\" in text:
+        raise InvalidInputError(
+            "Rego cannot compare texts with quotes, backslashes or control characters", field="rules"
+        )
+    return text
+
+
 def _condition(clause: Clause) -> str:
     path = f"input.{clause.field}"
-    value = json.dumps(clause.value)
+    value = _literal(clause.value)
     match clause.op:
         case Operator.MISSING:
             return f"object.get(input, {json.dumps(clause.field.split('.'))}, null) == null"
@@ -44,7 +58,7 @@ def rego_source(rules: list[Rule], scope: str) -> str:
     """Rego text of the clause rules of one scope; `violations` is a set of rule ids."""
     lines = [f"package acgs.rules.{scope}", "", "import rego.v1", "", "violations contains null if false"]
     for rule in rules:
-        lines += ["", f"# {rule.message}", f'violations contains "{rule.id}" if {{']
+        lines += ["", f"# {' '.join(rule.message.split())}", f'violations contains "{rule.id}" if {{']
         lines += [f"\t{_condition(clause)}" for clause in rule.when]
         lines.append("}")
     return "\n".join(lines) + "\n"
@@ -76,7 +90,7 @@ class RegoEngine:
         """Compile the bundle.
 
         Raises:
-            InvalidInputError: a hand-written module does not compile.
+            InvalidInputError: a hand-written module does not compile, or a rule cannot be stated in Rego.
         """
         document = constitution.document
         self.policy_version = constitution.digest

@@ -119,7 +119,7 @@ def test_each_boundary_case_of_each_rule_gets_the_oracles_answer(name: str) -> N
 
 def _generated_rules() -> st.SearchStrategy[list[dict[str, Any]]]:
     """Rules over a few nested fields, with every operator."""
-    names = {"flag": st.booleans(), "word": st.sampled_from(["a", "b", 'q"\\']), "n": st.sampled_from([0, 1, 2.5])}
+    names = {"flag": st.booleans(), "word": st.sampled_from(["a", "b", "é ß", "''"]), "n": st.sampled_from([0, 1, 2.5])}
 
     @st.composite
     def clause(draw: st.DrawFn) -> dict[str, Any]:
@@ -151,7 +151,7 @@ LEAF = st.fixed_dictionaries(
     {},
     optional={
         "flag": st.none() | st.booleans(),
-        "word": st.none() | st.sampled_from(["a", "b", 'q"\\', ""]),
+        "word": st.none() | st.sampled_from(["a", "b", "é ß", "''", 'q"\\', "\n", ""]),
         "n": st.none() | st.sampled_from([-1, 0, 0.0, 1, 1.0, 2.5, 2.4999, 2.5001]),
     },
 )
@@ -261,6 +261,22 @@ def test_a_module_that_answers_nonsense_is_no_answer(edited: Edited, body: str) 
     locked = edited(lambda raw: raw.update(rego=[{"name": "odd", "scope": "finance", "source": source}]))
     with pytest.raises(UnavailableError):
         open_engine("rego", locked).evaluate(RuleInput(("common", "finance"), context={"payment": True}))
+
+
+@pytest.mark.parametrize("text", ['say "yes"', "back\\slash", "two\nlines"])
+def test_rego_refuses_a_text_that_it_would_never_find_equal(edited: Edited, text: str) -> None:
+    """rego-cpp does not read escapes: the rule would compile and never be breached."""
+    clause = {"field": "context.said", "op": "eq", "value": text}
+    locked = edited(lambda raw: raw["rules"][0].update(when=[clause]))
+    with pytest.raises(InvalidInputError, match="quotes"):
+        open_engine("rego", locked)
+    said = RuleInput(("common",), context={"said": text})
+    assert _rules(open_engine("cedar", locked), said) == _rules(open_engine("clauses", locked), said) == ["CON-01"]
+
+
+def test_a_message_of_several_lines_stays_a_comment(edited: Edited) -> None:
+    locked = edited(lambda raw: raw["rules"][0].update(message='first line\nviolations contains "CON-02" if true'))
+    assert _rules(open_engine("rego", locked), RuleInput(("common",), context={"audit_logging": True})) == []
 
 
 def test_cedar_refuses_a_threshold_it_cannot_hold_instead_of_rounding_it(edited: Edited) -> None:
