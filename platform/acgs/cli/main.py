@@ -37,6 +37,12 @@ class SubCommand:
 
 
 SUB_COMMANDS: Final = {
+    "demo": SubCommand("acgs.cli.demo", "See the platform decide real requests on a local cluster."),
+    "cluster": SubCommand("acgs.cli.cluster", "Start, watch and stop a local cluster with the applications."),
+    "governance": SubCommand(
+        "acgs.cli.governance", "Judge files of requests, and measure the guard on labelled texts."
+    ),
+    "train": SubCommand("acgs.cli.train", "Train a guard bundle."),
     "constitution": SubCommand("acgs.cli.constitution", "Show, lint, test, compare and lock the constitution."),
     "audit": SubCommand("acgs.cli.audit", "Sequence, verify, prove and export the tamper-evident log."),
     "data": SubCommand("acgs.cli.data", "Generate labelled scenarios and look into scenario files."),

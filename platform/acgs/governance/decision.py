@@ -98,7 +98,7 @@ class Governor:
     ) -> None:
         self.constitution = constitution
         self.bundle = bundle
-        self._judge = judge
+        self.judge = judge
         self._checks = checks
         names = bundle.manifest.features
         columns = [name if name != "overall" else OVERALL for name in bundle.manifest.heads]
@@ -118,7 +118,7 @@ class Governor:
         check = self._checks.get(domain)
         finding = check.check(query, context) if check else None
         facts = finding.facts if finding else {}
-        ruling = self._judge.rule(RuleInput(("common", domain), context=context, facts=facts))
+        ruling = self.judge.rule(RuleInput(("common", domain), context=context, facts=facts))
         return Evidence(domain, [query, *context_texts(context)], ruling, finding)
 
     def inline_logits(self, evidence: Evidence) -> NDArray[np.float32]:

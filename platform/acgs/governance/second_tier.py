@@ -15,7 +15,7 @@ from acgs.governance.text import readings
 if TYPE_CHECKING:
     import torch
 
-MAX_TOKENS = 256
+MAX_TOKENS = 192
 _BATCH = 32
 
 

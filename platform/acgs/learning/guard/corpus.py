@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ class Corpus:
     def violates(self) -> NDArray[np.bool_]:
         """The overall label."""
         return self.labels[:, -1] > 0.5
+
+    @property
+    def digest(self) -> str:
+        """Short digest of texts, labels and folds, so that a changed corpus never meets stages of another."""
+        content = hashlib.sha256("\0".join(self.texts).encode())
+        content.update(self.labels.tobytes() + self.folds.tobytes())
+        return content.hexdigest()[:16]
 
 
 def assemble(

@@ -45,11 +45,11 @@ class GuardConfig:
     name: str = "acgs-guard"
     version: str = "1.0.0"
     seed: int = 20260101
-    folds: int = 4
-    phrases: int = 20_000
-    adapter_phrases: int = 8_000
-    dialogue_sentences: int = 15_000
-    exchanged_texts: int = 40_000
+    folds: int = 5
+    phrases: int = 12_000
+    adapter_phrases: int = 6_000
+    dialogue_sentences: int = 8_000
+    exchanged_texts: int = 20_000
     sets: tuple[str, ...] = DEFAULT_SETS
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
@@ -68,7 +68,7 @@ class GuardTraining:
     ) -> None:
         self._constitution = constitution
         self._data = data
-        self._work = work / f"{constitution.digest[:16]}-{config.digest}"
+        self._root = self._work = work
         self._config = config
         self._report = report
         self._heads = head_names(constitution.document.core_principle_ids)
@@ -87,12 +87,12 @@ class GuardTraining:
             seed=config.seed,
         )
         self._report(f"corpus: {len(corpus.texts)} texts, {int(corpus.violates.sum())} violations")
-        trial = self._adapter("trial", corpus, corpus.folds != 0)
-        second_logits = self._teacher_logits("corpus", trial, corpus.texts)
+        self._work = self._root / f"{self._constitution.digest[:16]}-{config.digest}-{corpus.digest}"
         held_out = corpus.folds == 0
+        adapter = self._adapter(corpus, ~held_out)
+        second_logits = self._teacher_logits("corpus", adapter, corpus.texts)
         second_platt = platt_heads(second_logits[held_out], corpus.labels[held_out], corpus.weights[held_out])
-        final_adapter = self._adapter("final", corpus, np.ones(len(corpus.texts), dtype=bool))
-        student_data = self._student_data(corpus, trial, second_logits)
+        student_data = self._student_data(corpus, adapter, second_logits)
         inline_logits = self._out_of_fold(corpus, student_data)
         inline_platt = platt_heads(inline_logits, corpus.labels, corpus.weights)
         forest = self._forest(corpus, inline_logits, inline_platt)
@@ -107,7 +107,7 @@ class GuardTraining:
             bundles.ENCODER: encoder,
             bundles.FOREST: bundles.forest_bytes(forest.grown.trees),
             bundles.TOKENIZER: lzma.compress(self._tokenizer_json.encode(), preset=9),
-            bundles.SECOND_TIER: final_adapter,
+            bundles.SECOND_TIER: adapter,
             bundles.MODEL_CARD: model_card(manifest, config.sets, asdict(config)).encode(),
         }
         written = bundles.write_bundle(output, manifest, contents, key)
@@ -124,7 +124,7 @@ class GuardTraining:
         write_atomic(path, data)
         return data
 
-    def _adapter(self, name: str, corpus: Corpus, rows: NDArray[np.bool_]) -> bytes:
+    def _adapter(self, corpus: Corpus, rows: NDArray[np.bool_]) -> bytes:
         """Train the second tier on the public texts and a sample of the phrases among `rows`."""
         rng = np.random.default_rng(self._config.seed)
         phrases = np.flatnonzero(rows & np.array([source == "lexicon" for source in corpus.sources]))
@@ -132,7 +132,7 @@ class GuardTraining:
         public = np.flatnonzero(rows & np.array([source != "lexicon" for source in corpus.sources]))
         taken = np.concatenate([public, chosen])
         return self._stage(
-            f"adapter-{name}.safetensors",
+            "adapter.safetensors",
             lambda: train_adapter(
                 [corpus.texts[i] for i in taken],
                 corpus.labels[taken],

@@ -70,10 +70,10 @@ class Student(nn.Module):
     def __init__(self, embeddings: NDArray[np.float32], heads: int, config: StudentConfig) -> None:
         super().__init__()
         vocabulary, width = embeddings.shape
-        self.embedding = nn.Embedding(vocabulary, width)
+        self.embedding = nn.Embedding(vocabulary, width, sparse=True)
         self.embedding.weight.data.copy_(torch.from_numpy(embeddings))
-        self.attention = nn.Embedding(vocabulary, 1)
-        self.direct = nn.Embedding(vocabulary, heads)
+        self.attention = nn.Embedding(vocabulary, 1, sparse=True)
+        self.direct = nn.Embedding(vocabulary, heads, sparse=True)
         nn.init.zeros_(self.attention.weight)
         nn.init.zeros_(self.direct.weight)
         self.convolutions = nn.ModuleList(
@@ -123,16 +123,18 @@ def train_student(
     torch.manual_seed(seed)
     rng = random.Random(seed)  # noqa: S311 - batch order and crops
     model = Student(embeddings, data.labels.shape[1], config)
-    tables = {"embedding.weight": config.embedding_rate, "direct.weight": config.direct_rate}
-    groups = [
-        {"params": [parameter], "lr": tables.get(name, config.rate), "weight_decay": _decay(name, config)}
-        for name, parameter in model.named_parameters()
+    # Tables are updated in the rows a batch touches only; a dense update of every row would cost most of the time.
+    rates = {"embedding": config.embedding_rate, "direct": config.direct_rate, "attention": config.rate}
+    dense = [p for name, p in model.named_parameters() if name.split(".")[0] not in rates]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(dense, lr=config.rate, weight_decay=config.weight_decay),
+        torch.optim.SparseAdam([{"params": [getattr(model, n).weight], "lr": rate} for n, rate in rates.items()]),
     ]
-    optimizer = torch.optim.AdamW(groups)
     steps = config.epochs * -(-len(data.tokens) // config.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.02, 1 - step / steps)
-    )
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(o, lambda step: min(1.0, (step + 1) / 100) * max(0.02, 1 - step / steps))
+        for o in optimizers
+    ]
     model.train()
     for epoch in range(config.epochs):
         crops = [_crop(row, rng) for row in data.tokens]
@@ -146,17 +148,14 @@ def train_student(
             )
             by_teacher = weighted_head_loss(scores, torch.from_numpy(data.teacher[batch]), weights)
             loss = by_label + config.distillation * by_teacher
-            optimizer.zero_grad()
+            model.zero_grad()
             loss.backward()
-            optimizer.step()
-            schedule.step()
+            for optimizer, schedule in zip(optimizers, schedules, strict=True):
+                optimizer.step()
+                schedule.step()
             total += loss.item()
         report(f"inline encoder: epoch {epoch + 1}/{config.epochs} loss {total / len(batches):.3f}")
     return model.eval()
-
-
-def _decay(name: str, config: StudentConfig) -> float:
-    return 0.0 if name.startswith(("embedding", "direct", "attention")) else config.weight_decay
 
 
 def _crop(row: list[int], rng: random.Random) -> list[int]:

@@ -1,0 +1,44 @@
+"""Token bucket per caller: `rate` tokens a second up to `burst`; a request spends one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from acgs.errors import RateLimitedError
+
+
+class TokenBuckets:
+    """Buckets by caller. The number of callers remembered is bounded; a forgotten caller starts with a full bucket."""
+
+    def __init__(
+        self,
+        *,
+        rate: float,
+        burst: int,
+        max_callers: int = 100_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`rate` in requests a second, `burst` in requests."""
+        self._rate = rate
+        self._burst = float(burst)
+        self._clock = clock
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(maxsize=max_callers)
+
+    def spend(self, caller: str, cost: float = 1) -> None:
+        """Take `cost` tokens from the caller's bucket.
+
+        Raises:
+            RateLimitedError: there are too few; `retry_after` says when there will be enough.
+        """
+        now = self._clock()
+        tokens, then = self._buckets.get(caller, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - then) * self._rate)
+        if tokens < cost:
+            self._buckets[caller] = (tokens, now)
+            raise RateLimitedError(
+                "too many requests; wait and try again", retry_after=(min(cost, self._burst) - tokens) / self._rate
+            )
+        self._buckets[caller] = (tokens - cost, now)

@@ -1,0 +1,170 @@
+"""What every HTTP application shares: reading bodies strictly, errors to status codes, correlation ids."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from acgs.errors import AcgsError, InvalidInputError, RateLimitedError, UnavailableError
+from acgs.observability.logs import correlation_id
+
+CORRELATION_HEADER = "x-correlation-id"
+_SAFE_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
+
+_STATUS = {"validation": 422, "constitution_mismatch": 400, "rate_limit": 429, "body_too_large": 413, "not_json": 400}
+_UNAVAILABLE = 503
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class BodyTooLargeError(InvalidInputError):
+    """The body has more bytes than allowed."""
+
+    code = "body_too_large"
+
+
+class NotJsonError(InvalidInputError):
+    """The body is not JSON text in UTF-8 (NaN and Infinity are not JSON)."""
+
+    code = "not_json"
+
+
+def status_of(error: AcgsError) -> int:
+    """HTTP status of an error: 4xx where the caller can mend it, 503 where a part is missing."""
+    if error.field == "domain" and error.code == "validation":
+        return 400
+    return _STATUS.get(error.code, _UNAVAILABLE if isinstance(error, UnavailableError) else 500)
+
+
+def error_response(error: AcgsError) -> Response:
+    """The error as JSON: `detail` for people, `error` for programs."""
+    body = {"detail": error.message, "error": {"code": error.code, "message": error.message, "field": error.field}}
+    headers = {"retry-after": str(max(1, round(error.retry_after)))} if isinstance(error, RateLimitedError) else None
+    return Response(orjson.dumps(body), status_of(error), headers, "application/json")
+
+
+async def read_json(request: Request, limit: int) -> Any:
+    """The body as JSON data.
+
+    Raises:
+        BodyTooLargeError: more than `limit` bytes, by its header or as it comes.
+        NotJsonError: not JSON.
+    """
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise BodyTooLargeError(f"the body has more than {limit} bytes", field="body")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLargeError(f"the body has more than {limit} bytes", field="body")
+        chunks.append(chunk)
+    try:
+        return orjson.loads(b"".join(chunks))
+    except orjson.JSONDecodeError as error:
+        raise NotJsonError("the body is not JSON in UTF-8", field="body") from error
+
+
+def validated(model: type[Model], data: Any) -> Model:
+    """Data as a model.
+
+    Raises:
+        InvalidInputError: naming the first field at fault; the value is not repeated.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "body"
+        raise InvalidInputError(f"{field}: {first['msg']}", field=field) from error
+
+
+def request_body(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI for a body that the handler reads itself."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _inlined(schema)}}}}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with its definitions put in the place of references to them."""
+    definitions = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolve(definitions[node["$ref"].rsplit("/", 1)[-1]])
+            return {key: resolve(value) for key, value in node.items()}
+        return [resolve(item) for item in node] if isinstance(node, list) else node
+
+    resolved: dict[str, Any] = resolve(schema)
+    return resolved
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for error statuses."""
+    schema = {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
+    return {
+        status: {"description": "no decision; `detail` says why", "content": {"application/json": {"schema": schema}}}
+        for status in statuses
+    }
+
+
+class CorrelationMiddleware:
+    """Takes the caller's correlation id or makes one, and returns it; plain ASGI because it is on the hot path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((v.decode("latin-1") for k, v in scope["headers"] if k == CORRELATION_HEADER.encode()), "")
+        identity = given if _SAFE_ID.match(given) else uuid4().hex
+        token = correlation_id.set(identity)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (CORRELATION_HEADER.encode(), identity.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            correlation_id.reset(token)
+
+
+def install(app: FastAPI) -> None:
+    """Give an application the shared error answers and correlation ids."""
+
+    async def on_error(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, AcgsError):
+            raise error
+        return error_response(error)
+
+    async def on_validation(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        return error_response(InvalidInputError(f"{field}: {first['msg']}", field=field))
+
+    async def on_http(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        return Response(orjson.dumps({"detail": error.detail}), error.status_code, error.headers, "application/json")
+
+    app.add_exception_handler(AcgsError, on_error)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_middleware(CorrelationMiddleware)
