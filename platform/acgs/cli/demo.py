@@ -114,13 +114,13 @@ def _time_side_by_side(client: httpx.Client) -> dict[str, Any]:
     samples: dict[str, list[float]] = {"no-op": [], "miss": [], "hit": []}
     for number in range(_TIMED):
         fresh = {"query": f"What should I pack for a hiking trip of {number + 2} days in {time.time_ns()}?"}
-        for name, send in (
-            ("no-op", lambda: client.get(_NOOP_ROUTE)),
-            ("miss", lambda body=fresh: client.post(_ROUTE, json=body)),
-            ("hit", lambda body=fresh: client.post(_ROUTE, json=body)),
+        for name, method, route, body in (
+            ("no-op", "GET", _NOOP_ROUTE, None),
+            ("miss", "POST", _ROUTE, fresh),
+            ("hit", "POST", _ROUTE, fresh),
         ):
             started = time.perf_counter()
-            send().raise_for_status()
+            client.request(method, route, json=body).raise_for_status()
             samples[name].append((time.perf_counter() - started) * 1000)
     result: dict[str, Any] = {"n": _TIMED, "load_average": round(os.getloadavg()[0], 2)}
     for name, values in samples.items():
