@@ -21,7 +21,6 @@ DEFAULT_PORT = 8000
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Serve configuration to deploy.")]
 JsonOption = Annotated[bool, typer.Option(JSON_OPTION, help="One JSON object on standard output.")]
-JsonOption = Annotated[bool, typer.Option(JSON_OPTION, help="One JSON object on standard output.")]
 PortOption = Annotated[int, typer.Option("--port", min=1024, max=65535, help="HTTP port on 127.0.0.1.")]
 
 
