@@ -15,9 +15,10 @@ import orjson
 from numpy.typing import NDArray
 
 from acgs.audit.receipts import DecisionFacts, SignedReceipt
-from acgs.errors import InvalidInputError, UnavailableError
+from acgs.errors import UnavailableError
 from acgs.governance.answer import answer_core
 from acgs.governance.decision import COMPREHENSIVE, Decision, Governor
+from acgs.governance.limits import check_limits
 from acgs.governance.schema import GovernanceRequest
 from acgs.governance.verification import verify
 from acgs.observability.metrics import GovernanceMetrics
@@ -58,20 +59,6 @@ class Answer:
     cache_hit: bool
 
 
-def depth_of(value: Any, limit: int) -> int:
-    """Nesting depth of JSON data, counted to at most `limit + 1`; iterative, so that depth cannot exhaust the stack."""
-    depth, layer = 0, [value]
-    while layer and depth <= limit:
-        depth += 1
-        layer = [
-            child
-            for item in layer
-            if isinstance(item, Mapping | list)
-            for child in (item.values() if isinstance(item, Mapping) else item)
-        ]
-    return depth
-
-
 class GovernanceService:
     """Answers governance requests for one replica."""
 
@@ -104,9 +91,10 @@ class GovernanceService:
         """
         started = time.perf_counter()
         self.governor.constitution.require(request.constitutional_hash)
-        self._check_limits(request)
-        mode = request.mode or self._settings.governance_mode
         context = request.context or {}
+        domains = self.governor.constitution.document.domains
+        check_limits(request.query, request.domain, context, limits=self._settings, domains=domains)
+        mode = request.mode or self._settings.governance_mode
         canonical = orjson.dumps([request.query, request.domain, context], option=orjson.OPT_SORT_KEYS)
         key = self._cache_key(canonical, mode, request.include_formal_verification)
         core = None if mode == "audit" else await self._cache.get(key)
@@ -115,18 +103,6 @@ class GovernanceService:
         if core is None:
             core = await self._decide(request, context, mode, key)
         return await self._record_and_answer(core, canonical, started, hit=hit)
-
-    def _check_limits(self, request: GovernanceRequest) -> None:
-        limits = self._settings
-        if len(request.query) > limits.max_query_chars:
-            raise InvalidInputError(f"query has more than {limits.max_query_chars} characters", field="query")
-        if not request.query.strip():
-            raise InvalidInputError("query must not be blank", field="query")
-        if depth_of(request.context or {}, limits.max_context_depth) > limits.max_context_depth:
-            raise InvalidInputError(f"context is nested deeper than {limits.max_context_depth}", field="context")
-        domains = self.governor.constitution.document.domains
-        if request.domain not in domains:
-            raise InvalidInputError(f"Invalid domain type. Must be one of: {list(domains)}", field="domain")
 
     def _cache_key(self, canonical: bytes, mode: str, formal: bool) -> str:
         """Everything the decision depends on."""
