@@ -29,6 +29,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--version", default="1.0.0", help="SemVer of the bundle")
     parser.add_argument("--seed", type=int, default=20260101)
     parser.add_argument("--set", action="append", dest="sets", help="a public set to use; repeat (default: all)")
+    parser.add_argument("--check", action="store_true", help="assemble the corpus, say how large it is, and stop")
     parser.add_argument("--quick", action="store_true", help="small data and one epoch, to try the job out")
     return parser.parse_args(arguments)
 
@@ -66,6 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
             config,
             lambda line: log.info(line, seconds=round(time.monotonic() - started)),
         )
+        if options.check:
+            training.corpus()
+            return 0
         manifest = training.run(options.output, key)
     except AcgsError as error:
         sys.stderr.write(f"acgs: {error.message}\n")

@@ -55,7 +55,8 @@ def reach_consensus(
     confidence = lower if leans_violate else 1.0 - upper
     if confidence < thresholds.confidence:
         verdict = "uncertain"
-    share = float(weights @ (evaluation.tree_values >= 0.5)) / float(weights.sum())
+    # Summing in another order can leave a unanimous vote a rounding error above 1.
+    share = min(1.0, float(weights @ (evaluation.tree_values >= 0.5)) / float(weights.sum()))
     agreement = share if leans_violate else 1.0 - share
     votes = effective_votes(weights)
     return Consensus(

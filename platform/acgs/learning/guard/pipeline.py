@@ -75,8 +75,8 @@ class GuardTraining:
         tokenizer = (minilm_directory() / "tokenizer.json").read_text(encoding="utf-8")
         self._tokenizer_json = _slim_tokenizer(tokenizer)
 
-    def run(self, output: Path, key: SigningKey) -> bundles.Manifest:
-        """Train everything and write the signed bundle to `output`."""
+    def corpus(self) -> Corpus:
+        """Load and generate the labelled texts."""
         config = self._config
         corpus = assemble(
             self._data,
@@ -87,6 +87,12 @@ class GuardTraining:
             seed=config.seed,
         )
         self._report(f"corpus: {len(corpus.texts)} texts, {int(corpus.violates.sum())} violations")
+        return corpus
+
+    def run(self, output: Path, key: SigningKey) -> bundles.Manifest:
+        """Train everything and write the signed bundle to `output`."""
+        config = self._config
+        corpus = self.corpus()
         self._work = self._root / f"{self._constitution.digest[:16]}-{config.digest}-{corpus.digest}"
         held_out = corpus.folds == 0
         adapter = self._adapter(corpus, ~held_out)

@@ -1,0 +1,1 @@
+aEbscKgS5pl1QUoSWinQbe9o/VraVQAt/RpL6WH4aMlYgvgIkHiD6nQ/57vb0ctq0MTfqWI+BxuyquXr5XkUBA==

@@ -1,0 +1,66 @@
+"""The cluster files are valid by Ray's own schemas, and declare what the applications hold."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+CLUSTER = Path(__file__).resolve().parents[2] / "cluster"
+
+
+def read(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((CLUSTER / name).read_text(encoding="utf-8"))
+    return document
+
+
+def ray_file(name: str) -> Path:
+    spec = find_spec("ray")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / name
+
+
+def test_the_aws_cluster_is_valid_by_rays_schema() -> None:
+    schema = json.loads(ray_file("autoscaler/ray-schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(read("aws.yaml"), schema)
+
+
+def test_the_aws_cluster_has_cpu_and_gpu_workers_that_leave_when_idle() -> None:
+    cluster = read("aws.yaml")
+    workers = {name: node for name, node in cluster["available_node_types"].items() if name != "head"}
+    assert workers.keys() == {"cpu_worker", "gpu_worker"}
+    assert all(node["min_workers"] <= node["max_workers"] for node in workers.values())
+    assert cluster["idle_timeout_minutes"] > 0
+
+
+def test_every_node_authenticates() -> None:
+    cluster = read("aws.yaml")
+    for commands in (cluster["head_start_ray_commands"], cluster["worker_start_ray_commands"]):
+        assert all("RAY_AUTH_MODE=token" in command for command in commands if "ray start" in command)
+
+
+def test_the_serve_configuration_is_valid_and_declares_every_deployment() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    document = read("serve.yaml")
+    schema = ServeDeploySchema.model_validate(document)
+    declared = {deployment.name for deployment in schema.applications[0].deployments}
+    assert declared == {"Governance", "SecondTier", "AuditSequencer"}
+    assert document["http_options"]["host"] == "127.0.0.1"
+
+
+def test_queues_are_bounded() -> None:
+    for deployment in read("serve.yaml")["applications"][0]["deployments"]:
+        assert 0 < deployment["max_queued_requests"] < 10_000
+        assert deployment["max_ongoing_requests"] > 5
+
+
+def test_the_runtime_environment_is_one_that_ray_accepts() -> None:
+    from ray.runtime_env import RuntimeEnv
+
+    assert RuntimeEnv(**read("runtime_env.yaml"))["env_vars"]["HF_HUB_OFFLINE"] == "1"

@@ -1,0 +1,27 @@
+"""Jobs reach the cluster by `ray job submit`, as the README says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from acgs.cli.local_cluster import LocalCluster
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_the_guard_job_runs_by_ray_job_submit(platform_cluster: LocalCluster, shared_data: Path) -> None:
+    ray = Path(sys.executable).parent / "ray"
+    command = [
+        str(ray), "job", "submit", "--address", platform_cluster.dashboard, "--working-dir", ".",
+        "--runtime-env", "cluster/runtime_env.yaml", "--",
+        sys.executable, "-m", "train_jobs.guard", "--check", "--data", str(shared_data), "--output", "unused",
+    ]  # fmt: skip
+    environment = {**os.environ, "RAY_AUTH_MODE": "token"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=REPOSITORY, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "corpus:" in done.stdout
