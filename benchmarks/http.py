@@ -28,7 +28,23 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 EVALUATE = "/api/v1/enhanced-governance/evaluate"
 ZIPF_EXPONENT = 1.1
 ZIPF_QUERIES = 500
-WORDS = ("how", "do", "we", "plan", "a", "garden", "with", "herbs", "and", "small", "trees", "near", "the", "old", "stone")
+WORDS = (
+    "how",
+    "do",
+    "we",
+    "plan",
+    "a",
+    "garden",
+    "with",
+    "herbs",
+    "and",
+    "small",
+    "trees",
+    "near",
+    "the",
+    "old",
+    "stone",
+)
 
 
 def configuration(directory: Path) -> Path:

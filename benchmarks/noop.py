@@ -1,6 +1,6 @@
 """The baseline of the HTTP benchmark: a FastAPI deployment that reads the body and answers nothing."""
 
-from __future__ import annotations
+# No deferred annotations here: FastAPI must see the types of handlers that Serve has wrapped.
 
 from typing import Any
 

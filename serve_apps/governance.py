@@ -1,9 +1,9 @@
 """The governance application: the routes of `/api/v1/enhanced-governance`, the policy engine, health and metrics."""
 
-from __future__ import annotations
+# Serve pickles the ingress class by value while it is being decorated: annotations cannot be deferred, and whatever
+# the class uses must be defined before it.
 
 import asyncio
-import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ from acgs.governance.schema import (
     MetricsResponse,
 )
 from acgs.policy.contract import EvaluateRequest, EvaluateResponse
-from serve_apps.http import error_responses, install, read_json, request_body, validated
+from serve_apps.http import caller_of, error_responses, install, read_json, request_body, validated
 from serve_apps.replica import GovernanceReplica, open_replica
 from serve_apps.sequencer import AuditSequencer
 from serve_apps.tiers import SecondTierDeployment
@@ -133,7 +133,7 @@ class Governance:
 
         async def judge() -> bytes:
             body = await read_json(request, self._replica.settings.max_body_bytes)
-            answer = await self._replica.evaluate_action(validated(EvaluateRequest, body), _caller(request))
+            answer = await self._replica.evaluate_action(validated(EvaluateRequest, body), caller_of(request))
             return answer.model_dump_json().encode()
 
         return await self._timed(judge)
@@ -146,7 +146,7 @@ class Governance:
 
     async def _judge(self, governed: GovernanceRequest, request: Request) -> bytes:
         started = time.perf_counter()
-        answer = await self._replica.service.evaluate(governed, _caller(request))
+        answer = await self._replica.service.evaluate(governed, caller_of(request))
         now = time.perf_counter()
         self._replica.metrics.decided(
             answer.domain, answer.final_decision, confidence=answer.confidence, seconds=now - started, now=now,
@@ -170,14 +170,6 @@ class Governance:
         replica = getattr(self, "_replica", None)
         if replica is not None:
             replica.close()
-
-
-def _caller(request: Request) -> str:
-    """Who is asking, for the rate limit: a digest of the credentials, else the peer's address."""
-    credentials = request.headers.get("authorization")
-    if credentials:
-        return hashlib.sha256(credentials.encode()).hexdigest()
-    return request.client.host if request.client else "unknown"
 
 
 def application(_arguments: dict[str, Any]) -> serve.Application:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -86,6 +87,14 @@ def validated(model: type[Model], data: Any) -> Model:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
         raise InvalidInputError(f"{field}: {first['msg']}", field=field) from error
+
+
+def caller_of(request: Request) -> str:
+    """Who is asking, for the rate limit: a digest of the credentials, else the peer's address."""
+    credentials = request.headers.get("authorization")
+    if credentials:
+        return hashlib.sha256(credentials.encode()).hexdigest()
+    return request.client.host if request.client else "unknown"
 
 
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
