@@ -1,4 +1,4 @@
-"""A small guard bundle made in a second: a vocabulary of some words, a random encoder that minds a few, a real forest."""
+"""A small guard bundle made in a second: some words, a random encoder that minds a few of them, a real forest."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from acgs.statistics.conformal import conformal_band
 
 HARMFUL = ("bomb", "poison", "malware", "steal", "torture", "blackmail")
 UNCLEAR = ("knife",)
-BENIGN = tuple(
-    "the a of to and in for please help me with my garden report summary letter bread recipe walk travel plan book "
-    "song kind notes meeting list weather river school lesson paint chair window coffee music film science".split()
+BENIGN = (
+    *("the", "a", "of", "to", "and", "in", "for", "please", "help", "me", "with", "my", "garden", "report", "summary"),
+    *("letter", "bread", "recipe", "walk", "travel", "plan", "book", "song", "kind", "notes", "meeting", "weather"),
 )
 WIDTH, FILTERS, HIDDEN = 16, 8, 12
 TREES = 24
