@@ -135,13 +135,8 @@ class Governor:
         evaluation = bundle.forest.evaluate(row)
         thresholds = bundle.thresholds[evidence.domain]
         consensus = reach_consensus(evaluation, bundle.forest.weights, bundle.calibration, thresholds)
-        insights = explain(
-            bundle.forest,
-            row,
-            evaluation,
-            lambda scores: [thresholds.band.decide(float(score)) for score in scores],
-            thresholds.band.decide(evaluation.score),
-        )
+        principles = len(self.constitution.document.principles)
+        insights = explain(bundle.forest, row, evaluation, thresholds.band, principles=principles)
         return Decision(
             final_decision="constitutional_violation" if evidence.blocked else consensus.verdict,
             evidence=evidence,

@@ -19,7 +19,8 @@ Singles = NDArray[np.float32]
 
 WINDOW: Final = 128
 """Tokens scored together; longer texts are read in windows that overlap by a quarter, and as a whole."""
-_STRIDE: Final = 96
+STRIDE: Final = 96
+"""Tokens from the start of one window to the start of the next."""
 _WHOLE: Final = 512
 _UNKNOWN: Final = 100
 _LAYER_NORM_EPSILON: Final = 1e-5
@@ -93,7 +94,7 @@ class StaticEncoder:
             ids = np.array(self.tokens(reading), dtype=np.int64)
             spans = [ids[:_WHOLE]]
             if len(ids) > WINDOW:
-                spans += [ids[start : start + WINDOW] for start in range(0, len(ids) - WINDOW // 4, _STRIDE)]
+                spans += [ids[start : start + WINDOW] for start in range(0, len(ids) - WINDOW // 4, STRIDE)]
             for span in spans:
                 found = self._forward(span)
                 worst = found if worst is None else np.maximum(worst, found)

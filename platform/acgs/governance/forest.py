@@ -7,7 +7,7 @@ most `MAX_DEPTH` features are satisfied, so all 2**MAX_DEPTH cases are worked ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import factorial
 
@@ -52,8 +52,23 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What changing one feature alone can lead to; one entry a stretch of constant score, row's own left out."""
+
+    columns: Ints
+    """Which feature is changed, shape (n,)."""
+    values: Floats
+    """The value of the stretch nearest to the row's own, shape (n,)."""
+    scores: Floats
+    """The score there, shape (n,)."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Paths:
-    """One row a leaf: the interval each path feature must lie in, and its cover ratio. Unused places are neutral."""
+    """One column a leaf: the interval each path feature must lie in, and its cover ratio. Unused places are neutral.
+
+    `feature`, `low`, `high` and `ratio` have shape (MAX_DEPTH, leaves).
+    """
 
     tree: Ints
     feature: Ints
@@ -82,7 +97,7 @@ def _walk(trees: TreeArrays) -> _Paths:
             ):
                 share = float(trees.cover[child] / trees.cover[node])
                 stack.append((child, {**conditions, feature: (*interval, ratio * share)}))
-    shape = (len(rows), MAX_DEPTH)
+    shape = (MAX_DEPTH, len(rows))
     paths = _Paths(
         tree=np.array([row[0] for row in rows], dtype=np.int64),
         feature=np.zeros(shape, dtype=np.int64),
@@ -93,14 +108,20 @@ def _walk(trees: TreeArrays) -> _Paths:
     )
     for index, (_, conditions, _value) in enumerate(rows):
         for place, (feature, (low, high, ratio)) in enumerate(conditions.items()):
-            paths.feature[index, place] = feature
-            paths.low[index, place], paths.high[index, place] = low, high
-            paths.ratio[index, place] = ratio
+            paths.feature[place, index] = feature
+            paths.low[place, index], paths.high[place, index] = low, high
+            paths.ratio[place, index] = ratio
     return paths
 
 
+def _satisfied(row: Floats, paths: _Paths) -> NDArray[np.bool_]:
+    """Which conditions hold for a row of shape (features,); shape (MAX_DEPTH, leaves)."""
+    here = row[paths.feature]
+    return (here > paths.low) & (here <= paths.high)
+
+
 def _shapley_table(ratio: Floats) -> Floats:
-    """Shapley values of unit-value leaves, shape (leaves, 2**MAX_DEPTH, MAX_DEPTH).
+    """Shapley values of unit-value leaves, shape (leaves, 2**MAX_DEPTH, MAX_DEPTH), for ratios (leaves, MAX_DEPTH).
 
     With feature set S known, a leaf is reached with weight prod(satisfied in S) * prod(cover ratio outside S).
     A neutral place (ratio 1, satisfied) is a dummy player and changes no other value.
@@ -136,15 +157,17 @@ class Forest:
         self.feature_names = feature_names
         paths = _walk(trees)
         leaf_weight = self.weights[paths.tree] * paths.value
+        self.base_score = float((leaf_weight * paths.ratio.prod(axis=0)).sum())
         keep = self.weights[paths.tree] > 0
-        self._feature = paths.feature[keep]
-        self._flat_feature = self._feature.ravel()
-        self._low, self._high = paths.low[keep], paths.high[keep]
-        self._leaf_weight = leaf_weight[keep]
-        self._table = (_shapley_table(paths.ratio[keep]) * leaf_weight[keep, None, None]).reshape(-1, MAX_DEPTH)
+        paths = replace(
+            paths,
+            **{name: getattr(paths, name)[:, keep] for name in ("feature", "low", "high", "ratio")},
+        )
+        self._paths, self._leaf_weight = paths, leaf_weight[keep]
+        self._flat_feature = np.ascontiguousarray(paths.feature.T).ravel()
+        self._table = (_shapley_table(paths.ratio.T) * self._leaf_weight[:, None, None]).reshape(-1, MAX_DEPTH)
         self._row_start = np.arange(int(keep.sum())) * 2**MAX_DEPTH
-        self._powers = 2 ** np.arange(MAX_DEPTH)
-        self.base_score = float((leaf_weight * paths.ratio.prod(axis=1)).sum())
+        self._prepare_changes()
 
     def tree_values(self, rows: Floats) -> Floats:
         """Each tree's violation share, for rows of shape (n, features); returns shape (n, trees)."""
@@ -164,9 +187,8 @@ class Forest:
 
     def evaluate(self, row: Floats) -> Evaluation:
         """Score one row of shape (features,) and attribute the score to its features."""
-        values = row[self._feature]
-        satisfied = (values > self._low) & (values <= self._high)
-        pattern = satisfied @ self._powers
+        satisfied = _satisfied(row, self._paths)
+        pattern = np.packbits(satisfied, axis=0, bitorder="little")[0]
         shares = self._table[self._row_start + pattern]
         attributions: Floats = np.bincount(
             self._flat_feature, weights=shares.ravel(), minlength=len(self.feature_names)
@@ -174,21 +196,58 @@ class Forest:
         tree_values = self.tree_values(row[None, :])[0]
         return Evaluation(float(tree_values @ self.weights), tree_values, attributions)
 
-    def profile(self, row: Floats, column: int) -> tuple[Floats, Floats]:
-        """The score as a function of one feature, the others held: (values tried, scores), shape (cuts,) each.
+    def changes(self, row: Floats) -> Changes:
+        """Every score that changing one feature alone can lead to.
 
-        Each value is the one nearest to the row's own on the far side of a cut.
+        A leaf takes part in a change of a feature if all its other conditions hold. Its weight then enters at the low
+        end of its interval and leaves at the high end, so a running sum over the sorted interval ends gives the score
+        on every stretch of every feature at once.
         """
-        here = row[self._feature]
-        satisfied = (here > self._low) & (here <= self._high)
-        split = (self._feature == column) & (np.isfinite(self._low) | np.isfinite(self._high))
-        cuts = np.unique(np.concatenate([self._low[split], self._high[split]]))
-        cuts = cuts[np.isfinite(cuts)]
-        values = np.where(cuts < row[column], cuts, np.nextafter(cuts, np.inf))
-        depends = split.any(axis=1)
-        fixed = self._leaf_weight[~depends & satisfied.all(axis=1)].sum()
-        open_leaves = depends & (satisfied | split).all(axis=1)
-        low = np.where(split, self._low, -np.inf)[open_leaves].max(axis=1)
-        high = np.where(split, self._high, np.inf)[open_leaves].min(axis=1)
-        inside = (values[:, None] > low) & (values[:, None] <= high)
-        return values, fixed + inside @ self._leaf_weight[open_leaves]
+        satisfied = _satisfied(row, self._paths)
+        unsatisfied = MAX_DEPTH - np.count_nonzero(satisfied, axis=0)
+        pair_holds = satisfied.ravel()[self._pair]
+        missing = unsatisfied[self._pair_leaf]
+        weight = np.where((missing == 0) | ((missing == 1) & ~pair_holds), self._leaf_weight[self._pair_leaf], 0.0)
+        count = len(self.feature_names)
+        leaving = np.bincount(self._pair_feature, weights=weight * pair_holds, minlength=count)
+        from_below = np.bincount(self._pair_feature, weights=weight * self._pair_unbounded, minlength=count)
+        score = float(self._leaf_weight[unsatisfied == 0].sum())
+        running = np.cumsum(np.concatenate([[0.0], weight[self._end_pair] * self._end_sign]))
+        within = running[self._stretch_last + 1] - running[self._feature_start[self._stretch_feature]]
+        scores = score - leaving[self._stretch_feature] + from_below[self._stretch_feature] + within
+        at = row[self._stretch_feature]
+        values = np.where(at > self._stretch_high, self._stretch_high, self._stretch_above)
+        elsewhere = (at > self._stretch_high) | (at <= self._stretch_low)
+        return Changes(self._stretch_feature[elsewhere], values[elsewhere], scores[elsewhere])
+
+    def _prepare_changes(self) -> None:
+        """Sort all finite interval ends by feature and place; a stretch reaches from one end to the next."""
+        paths = self._paths
+        # A path that asks for an empty interval is never taken and changes nothing.
+        bounded = (np.isfinite(paths.low) | np.isfinite(paths.high)) & (paths.low < paths.high)
+        self._pair = np.flatnonzero(bounded.ravel())
+        self._pair_leaf = self._pair % len(self._leaf_weight)
+        self._pair_feature = paths.feature.ravel()[self._pair]
+        low, high = paths.low.ravel()[self._pair], paths.high.ravel()[self._pair]
+        self._pair_unbounded = ~np.isfinite(low)
+        enters, leaves = np.flatnonzero(np.isfinite(low)), np.flatnonzero(np.isfinite(high))
+        pair = np.concatenate([enters, leaves])
+        place = np.concatenate([low[enters], high[leaves]])
+        sign = np.concatenate([np.ones(len(enters)), -np.ones(len(leaves))])
+        order = np.lexsort((place, self._pair_feature[pair]))
+        self._end_pair, self._end_sign, place = pair[order], sign[order], place[order]
+        feature = self._pair_feature[self._end_pair]
+        self._feature_start = np.searchsorted(feature, np.arange(len(self.feature_names)))
+        # Below the first end of each feature there is one more stretch, with no end summed yet.
+        used = np.unique(feature)
+        last = np.flatnonzero(np.append((np.diff(feature) != 0) | (np.diff(place) != 0), True)) if len(place) else pair
+        self._stretch_feature = np.concatenate([used, feature[last]])
+        self._stretch_last = np.concatenate([self._feature_start[used] - 1, last])
+        self._stretch_low = np.concatenate([np.full(len(used), -np.inf), place[last]])
+        order = np.lexsort((self._stretch_low, self._stretch_feature))
+        self._stretch_feature = self._stretch_feature[order]
+        self._stretch_last = self._stretch_last[order]
+        self._stretch_low = self._stretch_low[order]
+        same = np.append(np.diff(self._stretch_feature) == 0, False)
+        self._stretch_high = np.where(same, np.append(self._stretch_low[1:], np.inf), np.inf)
+        self._stretch_above = np.nextafter(self._stretch_low, np.inf)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from acgs.governance.forest import Evaluation, Floats, Forest
+from acgs.statistics.conformal import Band
 
 _NEGLIGIBLE = 1e-6
-_CHANGES_TRIED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +32,40 @@ class Insights:
     flip: Flip | None
 
 
-def explain(
-    forest: Forest, row: Floats, evaluation: Evaluation, verdict_of: Callable[[Floats], list[str]], verdict: str
-) -> Insights:
+def explain(forest: Forest, row: Floats, evaluation: Evaluation, band: Band, *, principles: int) -> Insights:
     """Explain a decision.
 
     Args:
         row: the features that were scored, shape (features,).
-        verdict_of: verdicts for forest scores of shape (n,); used to search and to verify the flip.
-        verdict: the verdict to flip.
+        band: turns a score into a verdict.
+        principles: how many of the first features are principles; only these are changed to flip the verdict.
     """
     names = forest.feature_names
-    order = np.argsort(-np.abs(evaluation.attributions), kind="stable")
-    importance = {
-        names[i]: float(evaluation.attributions[i]) for i in order if abs(evaluation.attributions[i]) > _NEGLIGIBLE
-    }
+    shares = evaluation.attributions.tolist()
+    order = sorted(range(len(shares)), key=lambda column: -abs(shares[column]))
+    importance = {names[column]: shares[column] for column in order if abs(shares[column]) > _NEGLIGIBLE}
     return Insights(
         importance=importance,
         harmful=[name for name, value in importance.items() if value > 0],
         helpful=[name for name, value in importance.items() if value < 0],
-        flip=smallest_flip(forest, row, order[:_CHANGES_TRIED], verdict_of, verdict),
+        flip=smallest_flip(forest, row, band, principles=principles),
     )
 
 
-def smallest_flip(
-    forest: Forest,
-    row: Floats,
-    columns: np.ndarray[tuple[int], np.dtype[np.int64]],
-    verdict_of: Callable[[Floats], list[str]],
-    verdict: str,
-) -> Flip | None:
-    """The smallest change of one feature among `columns` that changes the verdict, verified by scoring again."""
-    candidates: list[tuple[float, int, float]] = []
-    for column in columns:
-        for value, score in zip(*forest.profile(row, int(column)), strict=True):
-            if verdict_of(np.array([score]))[0] != verdict:
-                candidates.append((abs(value - row[column]), int(column), float(value)))
-    for _distance, place, value in sorted(candidates):
+def smallest_flip(forest: Forest, row: Floats, band: Band, *, principles: int) -> Flip | None:
+    """The smallest change of one of the first `principles` features that changes the verdict, or None.
+
+    The change is verified by scoring the changed row again.
+    """
+    verdict = band.decide(float(forest.scores(row[None, :])[0]))
+    changes = forest.changes(row)
+    flips = np.flatnonzero(~band.leads_to(verdict, changes.scores) & (changes.columns < principles))
+    distance = np.abs(changes.values[flips] - row[changes.columns[flips]])
+    for index in flips[np.argsort(distance, kind="stable")]:
+        column, value = int(changes.columns[index]), float(changes.values[index])
         changed = row.copy()
-        changed[place] = value
-        outcome = verdict_of(forest.scores(changed[None, :]))[0]
+        changed[column] = value
+        outcome = band.decide(float(forest.scores(changed[None, :])[0]))
         if outcome != verdict:
-            return Flip(forest.feature_names[place], float(row[place]), value, outcome)
+            return Flip(forest.feature_names[column], float(row[column]), value, outcome)
     return None

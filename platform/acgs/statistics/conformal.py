@@ -26,6 +26,15 @@ class Band:
             return "uncertain"
         return "violate" if may_violate else "comply"
 
+    def leads_to(self, verdict: str, scores: Floats) -> NDArray[np.bool_]:
+        """Which of the scores, of shape (n,), would be decided so; the same as `decide` on each."""
+        may_violate, may_comply = scores >= self.violate_from, scores <= self.comply_to
+        undecided: NDArray[np.bool_] = may_violate == may_comply
+        if verdict == "uncertain":
+            return undecided
+        chosen: NDArray[np.bool_] = ~undecided & (may_violate if verdict == "violate" else may_comply)
+        return chosen
+
 
 def conformal_band(scores: Floats, violates: NDArray[np.bool_], alpha: float) -> Band:
     """Cuts such that each class's true label is excluded with probability at most `alpha` (exchangeable data).

@@ -65,27 +65,25 @@ def test_attributions_are_the_shapley_values_by_definition(drawn: tuple[TreeArra
 
 
 @settings(deadline=None)
-@given(forests(), ROWS, st.integers(0, FEATURES - 1))
-def test_the_profile_of_a_feature_is_what_scoring_again_gives(
-    drawn: tuple[TreeArrays, Floats], row: Floats, column: int
-) -> None:
+@given(forests(), ROWS)
+def test_the_score_after_a_change_is_what_scoring_again_gives(drawn: tuple[TreeArrays, Floats], row: Floats) -> None:
     forest = Forest(*drawn, NAMES)
-    values, scores = forest.profile(row, column)
-    changed = np.tile(row, (len(values), 1))
-    changed[:, column] = values
-    np.testing.assert_allclose(scores, forest.scores(changed), atol=1e-9)
+    changes = forest.changes(row)
+    changed = np.tile(row, (len(changes.values), 1))
+    changed[np.arange(len(changed)), changes.columns] = changes.values
+    np.testing.assert_allclose(changes.scores, forest.scores(changed), atol=1e-9)
 
 
 @settings(deadline=None)
 @given(forests(), ROWS, st.integers(0, FEATURES - 1))
-def test_a_profile_holds_every_score_the_feature_can_lead_to(
+def test_changes_hold_every_score_that_a_feature_can_lead_to(
     drawn: tuple[TreeArrays, Floats], row: Floats, column: int
 ) -> None:
     forest = Forest(*drawn, NAMES)
-    _, scores = forest.profile(row, column)
+    changes = forest.changes(row)
     grid = np.tile(row, (301, 1))
     grid[:, column] = np.linspace(-1, 2, 301)
-    reachable = np.append(scores, forest.evaluate(row).score)
+    reachable = np.append(changes.scores[changes.columns == column], forest.evaluate(row).score)
     for score in forest.scores(grid):
         assert np.abs(reachable - score).min() < 1e-9
 
