@@ -17,6 +17,9 @@ class AuditSequencer:
     """Merges journals in a thread. An error is logged and tried again; journals wait safely meanwhile."""
 
     def __init__(self) -> None:
+        from acgs.audit.layout import DEFAULT_ORIGIN
+        from acgs.audit.notes import VerifierKey
+        from acgs.audit.trust import publish_key
         from acgs.observability.logs import configure_logs
         from acgs.settings import Settings
         from serve_apps.replica import audit_directory, signing_key
@@ -26,6 +29,7 @@ class AuditSequencer:
         self._log = structlog.get_logger("sequencer")
         self._directory = audit_directory(settings)
         self._key = signing_key(settings)
+        publish_key(self._directory, VerifierKey(DEFAULT_ORIGIN, self._key.public))
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:

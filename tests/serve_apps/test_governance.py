@@ -204,7 +204,7 @@ def test_the_policy_engine_answers_its_contract(client: httpx.Client) -> None:
 
 
 def verify_log(cluster: LocalCluster) -> dict[str, Any]:
-    command = [sys.executable, "-m", "acgs.cli.main", "audit", "verify", "--json"]
+    command = [str(Path(sys.executable).parent / "acgs"), "audit", "verify", "--json"]
     environment = {**os.environ, "ACGS_STATE_DIR": cluster.state_dir}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -213,7 +213,7 @@ def verify_log(cluster: LocalCluster) -> dict[str, Any]:
 
 
 def entries(cluster: LocalCluster) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "acgs.cli.main", "audit", "export"]
+    command = [str(Path(sys.executable).parent / "acgs"), "audit", "export"]
     environment = {**os.environ, "ACGS_STATE_DIR": cluster.state_dir}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from acgs.cli.local_cluster import LocalCluster
@@ -20,8 +21,14 @@ def test_the_guard_job_runs_by_ray_job_submit(platform_cluster: LocalCluster, sh
         sys.executable, "-m", "train_jobs.guard", "--check", "--data", str(shared_data), "--output", "unused",
     ]  # fmt: skip
     environment = {**os.environ, "RAY_AUTH_MODE": "token"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=REPOSITORY, timeout=500, check=False
-    )
+    deadline = time.monotonic() + 300
+    while True:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=REPOSITORY, timeout=500, check=False
+        )
+        # Ray's job agent comes up some time after the node; until then submission asks to be tried again.
+        if "No available agent" not in done.stderr or time.monotonic() > deadline:
+            break
+        time.sleep(5)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "corpus:" in done.stdout
