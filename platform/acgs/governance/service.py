@@ -99,10 +99,14 @@ class GovernanceService:
         key = self._cache_key(canonical, mode, request.include_formal_verification)
         core = None if mode == "audit" else await self._cache.get(key)
         self._limiter.spend(caller, 1 if core is None else HIT_COST)
-        hit = core is not None
-        if core is None:
-            core = await self._decide(request, context, mode, key)
-        return await self._record_and_answer(core, canonical, started, hit=hit)
+        if core is not None:
+            return await self._record_and_answer(core, canonical, started, hit=True)
+        core, lasting = await self._decide(request, context, mode)
+        answer = await self._record_and_answer(core, canonical, started, hit=False)
+        if lasting:
+            ttl = self._settings.cache_ttl or domains[request.domain].cache_ttl
+            await self._cache.set(key, core, ttl=ttl)
+        return answer
 
     def _cache_key(self, canonical: bytes, mode: str, formal: bool) -> str:
         """Everything the decision depends on."""
@@ -111,7 +115,8 @@ class GovernanceService:
         digest.update(f"|{mode}|{formal}|{governor.constitution.digest}|{governor.bundle.digest}".encode())
         return digest.hexdigest()
 
-    async def _decide(self, request: GovernanceRequest, context: Mapping[str, Any], mode: str, key: str) -> bytes:
+    async def _decide(self, request: GovernanceRequest, context: Mapping[str, Any], mode: str) -> tuple[bytes, bool]:
+        """The answer's core, and whether it may be cached: not when a part that should have judged was down."""
         governor = self.governor
         evidence = governor.gather(request.query, request.domain, context)
         if evidence.ruling.fallback:
@@ -124,10 +129,7 @@ class GovernanceService:
             verify(governor, decision, context, self._verifier) if request.include_formal_verification else None
         )
         core = orjson.dumps(answer_core(governor, decision, verification, notes))
-        if evidence.ruling.fallback is None and not notes:
-            profile = governor.constitution.document.domains[request.domain]
-            await self._cache.set(key, core, ttl=self._settings.cache_ttl or profile.cache_ttl)
-        return core
+        return core, evidence.ruling.fallback is None and not notes
 
     async def _ask_second_tier(self, decision: Decision) -> tuple[Decision, list[str]]:
         """The second tier's decision; where it cannot answer, the uncertain one stands and says so."""
