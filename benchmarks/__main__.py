@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = ("decision", "http", "audit", "scenarios", "guard", "pii", "sanctions", "start")
+MODULES = ("start", "http", "decision", "audit", "scenarios", "guard", "pii", "sanctions")
 
 
 def main() -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +26,8 @@ app = typer.Typer(rich_markup_mode="rich", help=__doc__)
 DEMO_PORT = 8000
 _ROUTE = "/api/v1/enhanced-governance/evaluate"
 _TIMED = 60
+_REASONS_SHOWN = 2
+_BRIEF = 70
 _NOOP_ROUTE = "/ready"
 
 REQUESTS: list[dict[str, Any]] = [
@@ -131,21 +135,24 @@ def _time_side_by_side(client: httpx.Client) -> dict[str, Any]:
 
 def _show(console: Console, answers: list[dict[str, Any]]) -> None:
     table = Table(title="Decisions", show_lines=True, title_justify="left")
-    for name, width in (("domain", 10), ("request", 38), ("decision", 14), ("because", 46)):
-        table.add_column(name, min_width=width if name == "decision" else None, overflow="fold")
+    for name in ("request", "decision, confidence", "because"):
+        table.add_column(name, overflow="fold")
     for request, answer in zip(REQUESTS, answers, strict=True):
-        reasons = [f"{reason['id']}: {reason['message']}" for reason in answer["reasons"][:3]]
+        reasons = [f"{reason['id']}: {_brief(reason['message'])}" for reason in answer["reasons"][:_REASONS_SHOWN]]
         if not reasons:
             reasons = [f"probability of a violation {answer['enhanced_governance']['violation_probability']:.2f}"]
         colour = {"comply": "green", "uncertain": "yellow"}.get(answer["final_decision"], "red")
         decision = answer["final_decision"].replace("_", " ")
         table.add_row(
-            answer["domain"],
-            escape(request["query"]),
+            f"[dim]{answer['domain']}[/]\n{escape(request['query'])}",
             f"[{colour}]{decision}[/] {answer['confidence']:.2f}",
             escape("\n".join(reasons)),
         )
     console.print(table)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _BRIEF else text[: _BRIEF - 1].rsplit(" ", 1)[0] + " ..."
 
 
 def _show_timing(console: Console, timing: dict[str, Any]) -> None:
