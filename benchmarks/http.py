@@ -90,7 +90,7 @@ def in_turns(url: str, clients: int, rounds: int, seed: int) -> dict[str, list[f
     def run(number: int) -> None:
         nonlocal errors
         rng = random.Random(seed + number)
-        with httpx.Client(base_url=url, timeout=60, headers={"authorization": f"bench-{number}"}) as client:
+        with httpx.Client(base_url=url, timeout=60"}) as client:
             for turn in range(rounds):
                 body = {"query": sixty_tokens(rng)}
                 known = {"query": "How do I bake sourdough bread for ten people on a Sunday?"}
@@ -119,7 +119,7 @@ def throughput(url: str, clients: int, requests: int, make: Callable[[random.Ran
 
     def run(number: int) -> None:
         rng = random.Random(number)
-        with httpx.Client(base_url=url, timeout=60, headers={"authorization": f"rate-{number}"}) as client:
+        with httpx.Client(base_url=url, timeout=60"}) as client:
             for _ in range(requests // clients):
                 client.post(EVALUATE, json=make(rng)).raise_for_status()
 
@@ -138,7 +138,7 @@ def zipf_hit_rate(url: str, requests: int, seed: int) -> float:
     weights = [1 / rank**ZIPF_EXPONENT for rank in range(1, ZIPF_QUERIES + 1)]
     drawn = rng.choices(range(ZIPF_QUERIES), weights=weights, k=requests)
     hits = 0
-    with httpx.Client(base_url=url, timeout=60, headers={"authorization": "zipf"}) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         for number in drawn:
             body = {"query": f"How do I grow plant number {number} of the catalogue for seed {seed}?"}
             response = client.post(EVALUATE, json=body).raise_for_status()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from acgs.cli.local_cluster import ClusterControl, LocalCluster, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LIMITS = {"RATE_LIMIT_REQUESTS_PER_SECOND": "50", "RATE_LIMIT_BURST_CAPACITY": "100"}
+LIMITS = {"RATE_LIMIT_REQUESTS_PER_SECOND": "100", "RATE_LIMIT_BURST_CAPACITY": "200"}
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +26,5 @@ def platform_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
 
 @pytest.fixture
 def client(platform_cluster: LocalCluster) -> Iterator[httpx.Client]:
-    """A caller of its own, with a rate of its own."""
-    headers = {"authorization": f"Bearer {uuid.uuid4().hex}"}
-    with httpx.Client(base_url=platform_cluster.url, timeout=120, headers=headers) as session:
+    with httpx.Client(base_url=platform_cluster.url, timeout=120) as session:
         yield session
