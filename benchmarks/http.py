@@ -90,7 +90,7 @@ def in_turns(url: str, clients: int, rounds: int, seed: int) -> dict[str, list[f
     def run(number: int) -> None:
         nonlocal errors
         rng = random.Random(seed + number)
-        with httpx.Client(base_url=url, timeout=60"}) as client:
+        with httpx.Client(base_url=url, timeout=60) as client:
             for turn in range(rounds):
                 body = {"query": sixty_tokens(rng)}
                 known = {"query": "How do I bake sourdough bread for ten people on a Sunday?"}
@@ -119,7 +119,7 @@ def throughput(url: str, clients: int, requests: int, make: Callable[[random.Ran
 
     def run(number: int) -> None:
         rng = random.Random(number)
-        with httpx.Client(base_url=url, timeout=60"}) as client:
+        with httpx.Client(base_url=url, timeout=60) as client:
             for _ in range(requests // clients):
                 client.post(EVALUATE, json=make(rng)).raise_for_status()
 
