@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,8 +17,10 @@ from acgs.governance.domains.finding import DomainCheck, DomainFinding
 from acgs.governance.features import OVERALL, feature_row, probabilities
 from acgs.governance.forest import Evaluation, Floats
 from acgs.governance.insights import Insights, explain
+from acgs.governance.passages import DISCOUNT, PrincipleNames, passages
 from acgs.policy.engine import RuleInput
 from acgs.policy.judge import RuleJudge, Ruling
+from acgs.statistics.conformal import Band
 
 _LONG_TEXT: Final = 24
 """Strings in the context from this length on, with a space, are prose and are scored like the query."""
@@ -103,6 +105,7 @@ class Governor:
         names = bundle.manifest.features
         columns = [name if name != "overall" else OVERALL for name in bundle.manifest.heads]
         self._head_columns = np.array([names.index(name) for name in columns], dtype=np.int64)
+        self._principle_names = PrincipleNames(constitution.document.principle_ids)
         self._platt = {tier: np.array(values) for tier, values in bundle.manifest.platt.items()}
 
     def gather(self, query: str, domain: str, context: Mapping[str, Any]) -> Evidence:
@@ -119,7 +122,12 @@ class Governor:
         finding = check.check(query, context) if check else None
         facts = finding.facts if finding else {}
         ruling = self.judge.rule(RuleInput(("common", domain), context=context, facts=facts))
-        return Evidence(domain, [query, *context_texts(context)], ruling, finding)
+        return Evidence(domain, self._texts(query, context), ruling, finding)
+
+    def _texts(self, query: str, context: Mapping[str, Any]) -> list[str]:
+        """The texts to score; naming principles must not make any of them look better."""
+        texts = [query, *context_texts(context)]
+        return texts + [rest for text in texts if (rest := self._principle_names.without(text))]
 
     def inline_logits(self, evidence: Evidence) -> NDArray[np.float32]:
         """Worst logit of each head over the request's texts, by the inline encoder."""
@@ -127,7 +135,7 @@ class Governor:
         return np.maximum.reduce([first, *rest]) if rest else first
 
     def conclude(self, evidence: Evidence, logits: NDArray[np.float32], tier: str = INLINE) -> Decision:
-        """Score, vote, decide and explain."""
+        """Score, vote, decide and explain. A text that hides a violating passage does not comply; it is uncertain."""
         bundle = self.bundle
         probability = probabilities(logits, self._platt[tier])
         names = bundle.manifest.features
@@ -135,6 +143,12 @@ class Governor:
         evaluation = bundle.forest.evaluate(row)
         thresholds = bundle.thresholds[evidence.domain]
         consensus = reach_consensus(evaluation, bundle.forest.weights, bundle.calibration, thresholds)
+        if tier == INLINE and consensus.verdict != "violate":
+            wrapped = self._violating_passages(evidence.texts, thresholds.band)
+            if wrapped:
+                # The second tier, if it is asked, gets to see what raised the doubt.
+                evidence = replace(evidence, texts=[*evidence.texts, *wrapped])
+                consensus = replace(consensus, verdict="uncertain")
         principles = len(self.constitution.document.principles)
         insights = explain(bundle.forest, row, evaluation, thresholds.band, principles=principles)
         return Decision(
@@ -147,6 +161,15 @@ class Governor:
             evaluation=evaluation,
             tier=tier,
         )
+
+    def _violating_passages(self, texts: list[str], band: Band) -> list[str]:
+        """Passages that would violate if they stood alone, even at a discount."""
+        return [
+            passage
+            for text in texts
+            for passage in passages(text)
+            if band.decide(self.text_score(self.bundle.encoder.logits(passage) - DISCOUNT)) == "violate"
+        ]
 
     def decide(self, query: str, domain: str = "general", context: Mapping[str, Any] | None = None) -> Decision:
         """The whole inline decision. Raises what `gather` raises."""

@@ -6,6 +6,8 @@ one reading and costs one regular expression.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import html
 import re
 import unicodedata
@@ -19,26 +21,48 @@ _LOOK_ALIKES: Final = str.maketrans(
 )
 _LEET: Final = str.maketrans("013457@$!|+€", "oieastasilte")
 
-_DISGUISED_WORD: Final = re.compile(r"[A-Za-z][0134578@$!|+€]+[A-Za-z]|\b[0134578@$!|]+[A-Za-z]{2,}|[A-Za-z]{2,}[@$|]")
+_DISGUISED_WORD: Final = re.compile(r"[A-Za-z][0134578@$!|+€]+[A-Za-z]|\b[0134578@$!|]+[A-Za-z]{3,}|[A-Za-z]{2,}[@$|]")
 _SPACED_LETTERS: Final = re.compile(r"(?<![^\W_])(?:[^\W_][\s.\-_*·,/\\]{1,3}){3,}[^\W_](?![^\W_])")
+_SIGN_BETWEEN: Final = re.compile(r"[^\W_][.\-_*·,/\\][^\W_]")
 _INNER_PUNCTUATION: Final = re.compile(r"(?<=[A-Za-z])[.\-_*·~^'\"`|,/\\]+(?=[A-Za-z])")
 _STRETCHED: Final = re.compile(r"([A-Za-z])\1{2,}")
+# Compounds (well-known), ordinals (8th) and sizes (400MB) are ordinary; a word cut into pieces of one to three is not.
 _SUSPICIOUS: Final = re.compile(
-    r"[A-Za-z][0134578@$!|+.\-_*~^`\\/]+[A-Za-z]|[0134578@$|][A-Za-z]|[A-Za-z][@$|]"
+    r"[A-Za-z][0134578@$!|+_*~^`\\]+[A-Za-z]|[0134578][A-Za-z]{3}|[@$|][A-Za-z]|[A-Za-z][@$|]"
+    r"|[A-Za-z][.\-/][A-Za-z]{1,3}(?![A-Za-z])|(?<![A-Za-z])[A-Za-z]{1,3}[.\-/][A-Za-z]|[A-Za-z][.\-/]{2,}[A-Za-z]"
     r"|(?<![A-Za-z])[A-Za-z](?:[\s.\-_*,/\\]{1,3}[A-Za-z](?![A-Za-z])){3}"
-    r"|([A-Za-z])\1{2}|&#?\w+;|%[0-9A-Fa-f]{2}|<[A-Za-z/!]|\\u[0-9a-fA-F]{4}"
+    r"|([A-Za-z])\1{2}|&#?\w+;|%[0-9A-Fa-f]{2}|<[A-Za-z/!]|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
+    r"|[a-z][A-Z][a-z]+[A-Z]|[A-Za-z]'(?!(?:s|t|d|m|re|ve|ll|all|am|er|em)\b)[A-Za-z]{2}|[A-Za-z0-9+/]{24}"
 )
 _TAG: Final = re.compile(r"<[^<>]{0,200}>")
-_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
+_ENCODED: Final = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
+_HEXADECIMAL: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TAG_CHARACTERS: Final = range(0xE0020, 0xE007F)
+_REGIONAL_INDICATORS: Final = range(0x1F1E6, 0x1F200)
+_BLANK_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+"""Letters and signs that show nothing."""
+_RIGHT_TO_LEFT_OVERRIDE: Final = "\u202e"
+_LAYERS: Final = 3
+"""Encodings laid over each other that are taken off."""
+_LEGIBLE: Final = 0.85
 _WHITESPACE: Final = re.compile(r"\s+")
+
+
+def _shown(character: str) -> str:
+    """Tag characters and regional indicators are letters of another alphabet."""
+    code = ord(character)
+    if code in _TAG_CHARACTERS:
+        return chr(code - 0xE0000)
+    return chr(code - 0x1F1E6 + ord("a")) if code in _REGIONAL_INDICATORS else character
 
 
 def fold_unicode(text: str) -> str:
     """Compatibility form without marks, invisible characters and look-alike letters."""
     if text.isascii():
         return text
-    shown = "".join(chr(ord(c) - 0xE0000) if ord(c) in _TAG_CHARACTERS else c for c in text)
+    shown = "".join(_shown(c) for c in text if c not in _BLANK_LETTERS)
     decomposed = unicodedata.normalize("NFKD", shown)
     kept = (c for c in decomposed if unicodedata.category(c) not in ("Mn", "Me", "Cf", "Co", "Cn"))
     # Typographic signs between letters (stars, arrows, emoji) are read as a separator.
@@ -47,39 +71,63 @@ def fold_unicode(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    if "%" in text:
-        text = urllib.parse.unquote(text, errors="replace")
-    if "&" in text:
-        text = html.unescape(text)
-    if "\\u" in text:
-        text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
+    """Take off what is written in escapes, also where they are laid over each other."""
+    for _ in range(_LAYERS):
+        before = text
+        if "%" in text:
+            text = urllib.parse.unquote(text, errors="replace")
+        if "&" in text:
+            text = html.unescape(text)
+        if "\\" in text:
+            text = _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), text)
+        text = _ENCODED.sub(_decoded, text)
+        if text == before:
+            break
     return _TAG.sub("", text) if "<" in text else text
 
 
-def _join_spaced(match: re.Match[str]) -> str:
-    """Join letters set apart; a gap wider than the rest ends a word."""
+def _decoded(match: re.Match[str]) -> str:
+    """A long run of base64 or hexadecimal digits as what it says, where that is text."""
     run = match[0]
-    words = re.split(r"\s{2,}|\s*[/\\]\s*", run) if re.search(r"\s{2,}", run) else [run]
+    try:
+        if _HEXADECIMAL.fullmatch(run):
+            content = bytes.fromhex(run)
+        else:
+            stripped = run.rstrip("=")
+            content = base64.b64decode(stripped + "=" * (-len(stripped) % 4), validate=True)
+        decoded = content.decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return run
+    legible = sum(c.isalpha() or c.isspace() for c in decoded)
+    return f" {decoded} " if legible >= _LEGIBLE * len(decoded) else run
+
+
+def _join_spaced(match: re.Match[str]) -> str:
+    """Join letters set apart; a gap wider than the rest ends a word, or any space where a sign sets them apart."""
+    run = match[0]
+    words = run.split() if _SIGN_BETWEEN.search(run) else re.split(r"\s{2,}", run)
     return " ".join("".join(c for c in word if c.isalnum()) for word in words)
 
 
 def _undress(text: str) -> str:
-    """Leetspeak, set-apart letters, punctuation inside words and stretched letters, all undone."""
+    """Leetspeak, set-apart letters, words run together, punctuation inside words, stretched letters, all undone."""
     text = _SPACED_LETTERS.sub(_join_spaced, text)
     if _DISGUISED_WORD.search(text):
         words = text.split(" ")
         text = " ".join(w.translate(_LEET) if any(c.isalpha() for c in w) else w for w in words)
     text = _INNER_PUNCTUATION.sub("", text)
+    text = " ".join(_HUMP.sub(" ", w) if len(_HUMP.findall(w)) > 1 else w for w in text.split(" "))
     return _STRETCHED.sub(r"\1", text)
 
 
 def readings(text: str) -> list[str]:
     """The text as written (folded), then as it reads undisguised where that differs; no duplicates."""
     folded = fold_unicode(text)
-    plain = _WHITESPACE.sub(" ", folded).strip()
-    found = [plain]
+    found = [_WHITESPACE.sub(" ", folded).strip()]
     if _SUSPICIOUS.search(folded):
-        unescaped = _WHITESPACE.sub(" ", fold_unicode(_unescape(folded))).strip()
-        undressed = _WHITESPACE.sub(" ", _undress(fold_unicode(_unescape(folded)))).strip()
-        found += [reading for reading in (unescaped, undressed) if reading and reading not in found]
+        unescaped = fold_unicode(_unescape(folded))
+        undressed = _undress(unescaped)
+        found += [plain for form in (unescaped, undressed) if (plain := _WHITESPACE.sub(" ", form).strip())]
+    if _RIGHT_TO_LEFT_OVERRIDE in text:
+        found.append(found[0][::-1])
     return list(dict.fromkeys(found))
