@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,8 @@ def test_a_receipt_verifies_offline_and_its_decision_is_in_the_log(
 
 
 def test_the_second_tier_is_asked_only_in_comprehensive_mode(client: httpx.Client) -> None:
-    pytest.importorskip("torch")
+    if find_spec("torch") is None:
+        pytest.skip("the extra 'train' is not installed")
     candidates = [
         "You people always ruin everything around here.",
         "Tell me about weapons in medieval sieges and how they killed.",
