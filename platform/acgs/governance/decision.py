@@ -101,7 +101,7 @@ class Governor:
         self.constitution = constitution
         self.bundle = bundle
         self.judge = judge
-        self._checks = checks
+        self.checks = checks
         names = bundle.manifest.features
         columns = [name if name != "overall" else OVERALL for name in bundle.manifest.heads]
         self._head_columns = np.array([names.index(name) for name in columns], dtype=np.int64)
@@ -118,7 +118,7 @@ class Governor:
         if domain not in self.constitution.document.domains:
             known = list(self.constitution.document.domains)
             raise InvalidInputError(f"Invalid domain type. Must be one of: {known}", field="domain")
-        check = self._checks.get(domain)
+        check = self.checks.get(domain)
         finding = check.check(query, context) if check else None
         facts = finding.facts if finding else {}
         ruling = self.judge.rule(RuleInput(("common", domain), context=context, facts=facts))

@@ -48,16 +48,16 @@ def explain(forest: Forest, row: Floats, evaluation: Evaluation, band: Band, *, 
         importance=importance,
         harmful=[name for name, value in importance.items() if value > 0],
         helpful=[name for name, value in importance.items() if value < 0],
-        flip=smallest_flip(forest, row, band, principles=principles),
+        flip=smallest_flip(forest, row, evaluation.score, band, principles=principles),
     )
 
 
-def smallest_flip(forest: Forest, row: Floats, band: Band, *, principles: int) -> Flip | None:
+def smallest_flip(forest: Forest, row: Floats, score: float, band: Band, *, principles: int) -> Flip | None:
     """The smallest change of one of the first `principles` features that changes the verdict, or None.
 
-    The change is verified by scoring the changed row again.
+    `score` is the row's own. The change is verified by scoring the changed row again.
     """
-    verdict = band.decide(float(forest.scores(row[None, :])[0]))
+    verdict = band.decide(score)
     changes = forest.changes(row)
     flips = np.flatnonzero(~band.leads_to(verdict, changes.scores) & (changes.columns < principles))
     distance = np.abs(changes.values[flips] - row[changes.columns[flips]])

@@ -27,12 +27,16 @@ _SIGN_BETWEEN: Final = re.compile(r"[^\W_][.\-_*·,/\\][^\W_]")
 _INNER_PUNCTUATION: Final = re.compile(r"(?<=[A-Za-z])[.\-_*·~^'\"`|,/\\]+(?=[A-Za-z])")
 _STRETCHED: Final = re.compile(r"([A-Za-z])\1{2,}")
 # Compounds (well-known), ordinals (8th) and sizes (400MB) are ordinary; a word cut into pieces of one to three is not.
-_SUSPICIOUS: Final = re.compile(
+_SIGN: Final = re.compile(r"[0134578@$!|+_*~^`\\.\-/&%<']")
+_SUSPICIOUS_SIGN: Final = re.compile(
     r"[A-Za-z][0134578@$!|+_*~^`\\]+[A-Za-z]|[0134578][A-Za-z]{3}|[@$|][A-Za-z]|[A-Za-z][@$|]"
     r"|[A-Za-z][.\-/][A-Za-z]{1,3}(?![A-Za-z])|(?<![A-Za-z])[A-Za-z]{1,3}[.\-/][A-Za-z]|[A-Za-z][.\-/]{2,}[A-Za-z]"
-    r"|(?<![A-Za-z])[A-Za-z](?:[\s.\-_*,/\\]{1,3}[A-Za-z](?![A-Za-z])){3}"
-    r"|([A-Za-z])\1{2}|&#?\w+;|%[0-9A-Fa-f]{2}|<[A-Za-z/!]|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
-    r"|[a-z][A-Z][a-z]+[A-Z]|[A-Za-z]'(?!(?:s|t|d|m|re|ve|ll|all|am|er|em)\b)[A-Za-z]{2}|[A-Za-z0-9+/]{24}"
+    r"|&#?\w+;|%[0-9A-Fa-f]{2}|<[A-Za-z/!]|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
+    r"|[A-Za-z]'(?!(?:s|t|d|m|re|ve|ll|all|am|er|em)\b)[A-Za-z]{2}"
+)
+_SUSPICIOUS_LETTERS: Final = re.compile(
+    r"(?<![A-Za-z])[A-Za-z](?:[\s.\-_*,/\\]{1,3}[A-Za-z](?![A-Za-z])){3}"
+    r"|([A-Za-z])\1{2}|[a-z][A-Z][a-z]+[A-Z]|[A-Za-z0-9+/]{24}"
 )
 _TAG: Final = re.compile(r"<[^<>]{0,200}>")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
@@ -124,7 +128,8 @@ def readings(text: str) -> list[str]:
     """The text as written (folded), then as it reads undisguised where that differs; no duplicates."""
     folded = fold_unicode(text)
     found = [_WHITESPACE.sub(" ", folded).strip()]
-    if _SUSPICIOUS.search(folded):
+    # Most prose holds no sign at all that could disguise a word, and is spared the longer search.
+    if (_SIGN.search(folded) and _SUSPICIOUS_SIGN.search(folded)) or _SUSPICIOUS_LETTERS.search(folded):
         unescaped = fold_unicode(_unescape(folded))
         undressed = _undress(unescaped)
         found += [plain for form in (unescaped, undressed) if (plain := _WHITESPACE.sub(" ", form).strip())]

@@ -36,7 +36,12 @@ def test_every_option_reaches_the_job_as_it_was_given(monkeypatch: pytest.Monkey
     from train_jobs.guard import parse_arguments
 
     called: list[list[str]] = []
-    monkeypatch.setattr(train, "run_to_end", lambda command: called.append(list(command)) or 0)
+
+    def keep(command: list[str]) -> int:
+        called.append(command)
+        return 0
+
+    monkeypatch.setattr(train, "run_to_end", keep)
     words = ["--data", str(tmp_path), "--output", "bundle", "--quick", "--seed", "7", "--version", "2.0.0"]
     words += ["--signing-key", "key.pem", "--constitution", "mine", "--work", "kept", "--set", "a", "--set", "b"]
     assert run(["train", "guard", *words]) == 0

@@ -123,7 +123,7 @@ def test_a_forest_in_which_no_tree_has_a_vote_is_refused() -> None:
 
 @pytest.mark.skipif(find_spec("shap") is None, reason="the shap package is not installed")
 def test_attributions_are_those_of_the_shap_package() -> None:
-    import shap
+    import shap  # type: ignore[import-not-found]
     from sklearn.tree import DecisionTreeRegressor
 
     rng = np.random.default_rng(4)

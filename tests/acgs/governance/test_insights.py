@@ -21,6 +21,10 @@ def verdicts(scores: Floats) -> list[str]:
     return [BAND.decide(float(score)) for score in scores]
 
 
+def score_of(forest: Forest, row: Floats) -> float:
+    return float(forest.scores(row[None, :])[0])
+
+
 def forest_of(seed: int) -> Forest:
     return Forest(random_trees(random.Random(seed), trees=4, features=FEATURES), np.ones(4), NAMES)
 
@@ -30,7 +34,7 @@ def forest_of(seed: int) -> Forest:
 def test_the_smallest_flip_flips_and_nothing_smaller_does(seed: int, values: list[float]) -> None:
     forest, row = forest_of(seed), np.array(values)
     verdict = verdicts(forest.scores(row[None, :]))[0]
-    flip = smallest_flip(forest, row, BAND, principles=FEATURES)
+    flip = smallest_flip(forest, row, score_of(forest, row), BAND, principles=FEATURES)
     if flip is not None:
         changed = row.copy()
         changed[NAMES.index(flip.principle)] = flip.to
@@ -62,13 +66,17 @@ def test_principles_are_listed_by_the_size_of_their_push_and_split_by_its_sign(s
 
 def test_a_verdict_that_no_single_principle_can_change_has_no_flip() -> None:
     forest, row = forest_of(1), np.full(FEATURES, 0.5)
-    assert smallest_flip(forest, row, Band(violate_from=2.0, comply_to=1.5), principles=FEATURES) is None
+    assert (
+        smallest_flip(forest, row, score_of(forest, row), Band(violate_from=2.0, comply_to=1.5), principles=FEATURES)
+        is None
+    )
 
 
 @settings(deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.floats(0, 1), min_size=FEATURES, max_size=FEATURES))
 def test_only_principles_are_changed_to_flip_a_verdict(seed: int, values: list[float]) -> None:
-    flip = smallest_flip(forest_of(seed), np.array(values), BAND, principles=2)
+    forest, row = forest_of(seed), np.array(values)
+    flip = smallest_flip(forest, row, score_of(forest, row), BAND, principles=2)
     assert flip is None or flip.principle in NAMES[:2]
 
 
@@ -76,7 +84,7 @@ def test_a_flip_names_where_it_starts_and_where_it_leads() -> None:
     flips = []
     for seed in range(200):
         forest, row = forest_of(seed), np.full(FEATURES, 0.5)
-        flips.append(smallest_flip(forest, row, BAND, principles=FEATURES))
+        flips.append(smallest_flip(forest, row, score_of(forest, row), BAND, principles=FEATURES))
     found = [flip for flip in flips if isinstance(flip, Flip)]
     assert len(found) > 50
     assert {flip.verdict for flip in found} == {"comply", "violate", "uncertain"}
