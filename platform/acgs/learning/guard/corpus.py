@@ -20,8 +20,8 @@ from acgs.governance.scenarios.public_sets import load_public
 DEFAULT_SETS = ("openai_moderation", "surge_toxicity", "hatecheck", "advbench", "harmbench", "catqa_harmfulqa")
 """`bipia` is left out by default: a harmless question planted in an email cannot be told from the email's own text."""
 
-_SET_WEIGHTS = {"openai_moderation": 2.0, "harmbench": 2.0}
-"""Small sets of rare kinds count double."""
+_SET_WEIGHTS = {"openai_moderation": 3.0, "harmbench": 2.0}
+"""Small sets of rare kinds count more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,8 @@ class GuardConfig:
     version: str = "1.0.0"
     seed: int = 20260101
     folds: int = 5
-    phrases: int = 12_000
-    adapter_phrases: int = 6_000
+    phrases: int = 14_000
+    adapter_phrases: int = 8_000
     dialogue_sentences: int = 8_000
     exchanged_texts: int = 20_000
     sets: tuple[str, ...] = DEFAULT_SETS
