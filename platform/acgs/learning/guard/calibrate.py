@@ -114,7 +114,9 @@ def calibrate_forest(
     bands, coverage = {}, {}
     for domain, profile in profiles.items():
         bands[domain], coverage[domain] = _band(scores, labels, groups[seen], profile.violation_threshold)
-    precision, recall, cuts = precision_recall_curve(labels, scores, sample_weight=weights[seen])
+    # Both labels weigh the same: how many violations the training sets hold says nothing about a user's traffic.
+    balanced = weights[seen] / np.where(labels, weights[seen][labels].sum(), weights[seen][~labels].sum())
+    precision, recall, cuts = precision_recall_curve(labels, scores, sample_weight=balanced)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     metrics = {
         "out_of_bag_auprc": float(average_precision_score(labels, scores)),
