@@ -93,7 +93,7 @@ class Manifest(_Part):
     calibration: Steps
     bands: dict[str, StoredBand]
     threshold: float
-    """Forest score from which `acgs governance score` counts a text as a violation (largest F1 out of bag, labels balanced)."""
+    """Forest score from which `acgs governance score` counts a violation: largest F1 out of bag, labels balanced."""
     metrics: dict[str, Any]
     files: dict[str, Digest]
 
