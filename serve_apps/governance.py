@@ -71,9 +71,11 @@ class Governance:
             batch = validated(BatchRequest, await read_json(request, limits.max_body_bytes))
             if len(batch.requests) > limits.max_batch_size:
                 raise InvalidInputError(f"requests: at most {limits.max_batch_size} in a batch", field="requests")
+            # The whole batch is paid for before any of it is judged: all are answered or none.
+            self._replica.limiter.spend(caller_of(request), len(batch.requests))
             answers = []
             for item in batch.requests:
-                answers.append(await self._judge(item, request))
+                answers.append(await self._judge(item, request, paid=True))
                 await asyncio.sleep(0)  # let single requests in between
             return b'{"responses":[' + b",".join(answers) + b"]}"
 
@@ -144,9 +146,9 @@ class Governance:
         note = await self._sequencer.checkpoint.remote()
         return Response(note, 200 if note else 503, None, "text/plain; charset=utf-8")
 
-    async def _judge(self, governed: GovernanceRequest, request: Request) -> bytes:
+    async def _judge(self, governed: GovernanceRequest, request: Request, *, paid: bool = False) -> bytes:
         started = time.perf_counter()
-        answer = await self._replica.service.evaluate(governed, caller_of(request))
+        answer = await self._replica.service.evaluate(governed, None if paid else caller_of(request))
         now = time.perf_counter()
         self._replica.metrics.decided(
             answer.domain, answer.final_decision, confidence=answer.confidence, seconds=now - started, now=now,
@@ -163,7 +165,7 @@ class Governance:
             now = time.perf_counter()
             code = error.code if isinstance(error, AcgsError) else "evaluation"
             self._replica.metrics.failed(code, seconds=now - started, now=now)
-            self._log.warning("refused", error_type=code, field=getattr(error, "field", None))
+            self._log.warning("refused", error_type=code)
             raise
 
     def __del__(self) -> None:

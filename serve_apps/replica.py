@@ -18,7 +18,7 @@ from acgs.audit.keys import SigningKey
 from acgs.audit.layout import AuditDirectory
 from acgs.audit.recorder import AuditRecorder
 from acgs.constitution.lock import LockedConstitution
-from acgs.errors import UnavailableError
+from acgs.errors import AcgsError, UnavailableError
 from acgs.governance.assembly import open_governor
 from acgs.governance.service import HIT_COST, GovernanceService
 from acgs.observability.logs import configure_logs
@@ -176,8 +176,10 @@ def open_replica(environment: Mapping[str, str], remote_logits: RemoteLogits | N
             raise UnavailableError("no second tier is deployed")
         try:
             return await remote_logits(texts)
-        except Exception as error:
-            raise UnavailableError(f"the second tier failed: {type(error).__name__}") from error
+        except Exception as error:  # whatever a remote call raises, the tier did not answer
+            cause = getattr(error, "cause", error)
+            reason = cause.message if isinstance(cause, AcgsError) else type(cause).__name__
+            raise UnavailableError(reason) from error
 
     service = GovernanceService(
         governor,

@@ -7,16 +7,31 @@ ours carry the prefix `ACGS_`. Nothing below the edge reads the environment.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from acgs.errors import InvalidInputError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Settings(BaseSettings):
-    """Everything a deployment may set. Unset means a local, offline, loopback-only installation."""
+    """Everything a deployment may set. Unset means a local, offline installation that serves on loopback."""
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment.
+
+        Raises:
+            InvalidInputError: naming the variable that cannot be used; its value is not repeated.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            name = str(first["loc"][0])
+            raise InvalidInputError(f"setting {name}: {first['msg']}", field=name) from None
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 

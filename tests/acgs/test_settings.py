@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from acgs.errors import InvalidInputError
 from acgs.settings import Settings
 
 
@@ -47,7 +48,7 @@ def test_values_come_from_the_names_of_the_contracts(monkeypatch: pytest.MonkeyP
 )
 def test_a_value_out_of_range_refuses_to_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidInputError, match=name):
         Settings()
 
 

@@ -1,4 +1,4 @@
-"""A local Ray cluster with the platform's applications: `acgs up`, `acgs status`, `acgs down`.
+"""A local Ray cluster with the platform's applications: `acgs cluster up`, `status`, `down`.
 
 Ray runs as `ray start --head --block` in a session of its own; only that process and its children are ever ended.
 The applications go up through Ray's REST interface, so that this command needs not import Ray.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -34,6 +35,7 @@ DEPLOY_TIMEOUT_SECONDS = 900.0
 STOP_TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 0.5
 _HTTP_OK = 200
+_ERROR_LINE = re.compile(r"^(?:\w+\.)*\w+Error: (.+)$", re.MULTILINE)
 
 Progress = Callable[[str], None]
 
@@ -110,17 +112,22 @@ class ClusterControl:
             InvalidInputError: the configuration is unusable or its port is taken.
             UnavailableError: Ray did not start, or an application failed; what was started is stopped again.
         """
+        document = _read_config(config, port)
         running = self.current()
         if running is not None:
+            # What runs is never stopped by a start that fails.
+            if running.url != f"http://127.0.0.1:{port}":
+                raise InvalidInputError(
+                    f"a cluster runs already at {running.url}; stop it first with 'acgs cluster down'", field="port"
+                )
             self._progress(f"already running (process {running.pid})")
-            cluster = running
-        else:
-            document = _read_config(config, port)
-            _require_free(port)
-            cluster = self._start_ray(port)
-            write_atomic(self._state / CLUSTER_FILE, json.dumps(asdict(cluster)).encode())
+            self._deploy(running, document)
+            return running
+        _require_free(port)
+        cluster = self._start_ray(port)
+        write_atomic(self._state / CLUSTER_FILE, json.dumps(asdict(cluster)).encode())
         try:
-            self._deploy(cluster, _read_config(config, port) if running else document)
+            self._deploy(cluster, document)
         except BaseException:
             self.stop()
             raise
@@ -201,9 +208,16 @@ class ClusterControl:
                 return
             for name, app in states.items():
                 if app["status"] == "DEPLOY_FAILED":
-                    raise UnavailableError(f"application '{name}' failed: {app['message'].strip().splitlines()[-1]}")
+                    raise UnavailableError(f"application '{name}' failed: {_cause(app)}")
             time.sleep(_POLL_SECONDS)
         raise UnavailableError(f"the applications did not come up; see {self._state / LOG_FILE}")
+
+
+def _cause(application: dict[str, Any]) -> str:
+    """The error that a failed application's replicas died of, else Serve's own last line."""
+    messages = [deployment.get("message", "") for deployment in application.get("deployments", {}).values()]
+    errors = _ERROR_LINE.findall("\n".join(messages))
+    return str(errors[-1]) if errors else str(application["message"].strip().splitlines()[-1])
 
 
 def _headers() -> dict[str, str]:

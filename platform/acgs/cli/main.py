@@ -120,6 +120,12 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse_usage(error, as_json=as_json)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except OSError as error:
+        if os.environ.get("ACGS_DEBUG") == "1":
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        write_error("system", f"cannot use{place}: {error.strerror or type(error).__name__}", as_json=as_json)
+        return UNUSABLE
     except Exception as error:
         if os.environ.get("ACGS_DEBUG") == "1":
             raise

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from acgs.errors import InvalidInputError
+from acgs.governance.text import fold_unicode
 from acgs.settings import Settings
 
 
@@ -33,7 +34,7 @@ def check_limits(
     """
     if len(query) > limits.max_query_chars:
         raise InvalidInputError(f"query has more than {limits.max_query_chars} characters", field="query")
-    if not query.strip():
+    if not query.strip() or not fold_unicode(query).strip():
         raise InvalidInputError("query must not be blank", field="query")
     if depth_of(context, limits.max_context_depth) > limits.max_context_depth:
         raise InvalidInputError(f"context is nested deeper than {limits.max_context_depth}", field="context")

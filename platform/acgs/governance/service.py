@@ -83,8 +83,8 @@ class GovernanceService:
         self._verifier = verifier
         self._second_tier = second_tier
 
-    async def evaluate(self, request: GovernanceRequest, caller: str) -> Answer:
-        """Judge a request.
+    async def evaluate(self, request: GovernanceRequest, caller: str | None) -> Answer:
+        """Judge a request of `caller`, whose rate it spends; None if it was paid for as part of a batch.
 
         Raises:
             AcgsError: no decision was made; the message says why. Nothing of a refused request is cached.
@@ -98,7 +98,8 @@ class GovernanceService:
         canonical = orjson.dumps([request.query, request.domain, context], option=orjson.OPT_SORT_KEYS)
         key = self._cache_key(canonical, mode, request.include_formal_verification)
         core = None if mode == "audit" else await self._cache.get(key)
-        self._limiter.spend(caller, 1 if core is None else HIT_COST)
+        if caller is not None:
+            self._limiter.spend(caller, 1 if core is None else HIT_COST)
         if core is not None:
             return await self._record_and_answer(core, canonical, started, hit=True)
         core, lasting = await self._decide(request, context, mode)

@@ -20,7 +20,7 @@ def _with_correlation(_logger: Any, _method: str, event: structlog.typing.EventD
 
 
 def configure_logs(level: str) -> None:
-    """JSON lines on standard error, one object an event."""
+    """JSON lines on the process's own standard error, one object an event; Serve swallows what goes to `sys.stderr`."""
     structlog.configure(
         processors=[
             _with_correlation,
@@ -29,6 +29,6 @@ def configure_logs(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.__stderr__),
         cache_logger_on_first_use=True,
     )

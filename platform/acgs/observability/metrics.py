@@ -24,6 +24,11 @@ ERROR_TYPES = (
     "unavailable",
 )  # fmt: skip
 
+CLIENT_ERRORS = frozenset({"validation", "constitution_mismatch", "rate_limit"})
+"""Refusals that the caller can mend."""
+
+_MALFORMED = frozenset({"not_json", "body_too_large"})
+
 _WINDOW = 4096
 
 
@@ -94,9 +99,12 @@ class GovernanceMetrics:
 
     def failed(self, error_type: str, *, seconds: float, now: float) -> None:
         """Count one request that got no decision."""
-        known = error_type if error_type in ERROR_TYPES else "evaluation"
+        known = "validation" if error_type in _MALFORMED else error_type
+        known = known if known in ERROR_TYPES else "evaluation"
         self._errors.labels(known).inc()
-        self._window.append((now, seconds, False, None, True))
+        # What a caller did wrong is no failure of the service: it must not turn its health.
+        if known not in CLIENT_ERRORS:
+            self._window.append((now, seconds, False, None, True))
 
     def fell_back(self) -> None:
         """Count a ruling by the fallback."""

@@ -30,15 +30,16 @@ class TokenBuckets:
     def spend(self, caller: str, cost: float = 1) -> None:
         """Take `cost` tokens from the caller's bucket.
 
+        A cost above the burst needs a full bucket and leaves a debt, so that the long-run rate holds for batches too.
+
         Raises:
             RateLimitedError: there are too few; `retry_after` says when there will be enough.
         """
         now = self._clock()
         tokens, then = self._buckets.get(caller, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self._rate)
-        if tokens < cost:
+        needed = min(cost, self._burst)
+        if tokens < needed:
             self._buckets[caller] = (tokens, now)
-            raise RateLimitedError(
-                "too many requests; wait and try again", retry_after=(min(cost, self._burst) - tokens) / self._rate
-            )
+            raise RateLimitedError("too many requests; wait and try again", retry_after=(needed - tokens) / self._rate)
         self._buckets[caller] = (tokens - cost, now)

@@ -25,7 +25,8 @@ def lenient(constitution: LockedConstitution) -> LockedConstitution:
     domains = {
         name: profile.model_copy(update={"confidence_threshold": 0.3}) for name, profile in document.domains.items()
     }
-    changed = document.model_copy(update={"domains": domains})
+    thresholds = document.thresholds.model_copy(update={"out_of_bag_error": 0.49})
+    changed = document.model_copy(update={"domains": domains, "thresholds": thresholds})
     return LockedConstitution(changed, digest(changed), label_of(digest(changed)))
 
 
@@ -39,13 +40,13 @@ def trained(
 
     config = GuardConfig(
         folds=2,
-        phrases=500,
+        phrases=1500,
         adapter_phrases=100,
         dialogue_sentences=50,
         exchanged_texts=100,
         sets=("surge_toxicity",),
         adapter=AdapterConfig(rank=2, epochs=1),
-        student=StudentConfig(width=16, filters=8, hidden=16, epochs=6),
+        student=StudentConfig(width=16, filters=8, hidden=16, epochs=12),
     )
     folder = tmp_path_factory.mktemp("guard")
     lines: list[str] = []

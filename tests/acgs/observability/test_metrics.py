@@ -67,11 +67,18 @@ def test_before_the_first_request_there_is_no_data_rather_than_a_good_figure(met
 
 
 def test_errors_alone_give_an_error_rate_and_no_latency(metrics: GovernanceMetrics) -> None:
-    metrics.failed("validation", seconds=0.1, now=1.0)
+    metrics.failed("timeout", seconds=0.1, now=1.0)
     recent = metrics.recent()
     assert recent.error_rate == 1.0
     assert recent.p99_latency_ms is None
     assert recent.cache_hit_rate is None
+
+
+def test_what_callers_do_wrong_is_counted_but_is_no_failure_of_the_service(metrics: GovernanceMetrics) -> None:
+    for kind in ("validation", "not_json", "body_too_large", "rate_limit", "constitution_mismatch"):
+        metrics.failed(kind, seconds=0.1, now=1.0)
+    assert metrics.recent().error_rate is None
+    assert b'governance_errors_total{error_type="validation"} 3.0' in metrics.exposition()
 
 
 def test_rates_are_shares_of_what_they_speak_about(metrics: GovernanceMetrics) -> None:

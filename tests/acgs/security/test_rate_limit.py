@@ -78,10 +78,15 @@ def test_a_tenth_of_a_request_can_be_spent_ten_times_as_often() -> None:
     assert spent(buckets(Clock(), burst=5), cost=0.1) in (49, 50)
 
 
-def test_a_request_larger_than_the_burst_is_refused_with_a_finite_wait() -> None:
+def test_a_batch_larger_than_the_burst_passes_with_a_full_bucket_and_leaves_a_debt() -> None:
+    clock = Clock()
+    limiter = buckets(clock, rate=2.0, burst=5)
+    limiter.spend("alice", 9)
     with pytest.raises(RateLimitedError) as caught:
-        buckets(Clock(), rate=2.0, burst=5).spend("alice", 6)
-    assert caught.value.retry_after == 0
+        limiter.spend("alice")
+    assert caught.value.retry_after == pytest.approx(2.5)
+    clock.now += 2.6
+    limiter.spend("alice")
 
 
 def test_the_number_of_callers_remembered_is_bounded() -> None:
@@ -117,4 +122,5 @@ def test_over_any_time_no_more_than_burst_and_rate_allow_gets_through(
             assert error.retry_after >= 0
             continue
         total += cost
-    assert total <= burst + rate * (clock.now - 1000.0) + 1e-6
+    largest = 2.0
+    assert total <= max(burst, largest) + rate * (clock.now - 1000.0) + 1e-6
