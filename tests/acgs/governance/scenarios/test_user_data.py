@@ -162,6 +162,10 @@ def test_an_empty_or_absent_set_is_an_error_and_not_no_data(tmp_path: Path) -> N
     for path in (tmp_path / "absent.jsonl", tmp_path / "absent.parquet"):
         with pytest.raises(InvalidInputError, match="cannot read"):
             load_user_data(path, principles=PRINCIPLES)
+
+
+def test_a_folder_that_datasets_did_not_save_is_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
     with pytest.raises(InvalidInputError, match="no folder that datasets saved"):
         load_user_data(tmp_path, principles=PRINCIPLES)
 
