@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from acgs.constitution.document import Constitution, Identifier
 from acgs.constitution.judging import Decide, Judge
-from acgs.constitution.source import FIXTURES_NAME
+from acgs.constitution.source import FIXTURES_NAME, read_yaml
 from acgs.errors import AcgsError, InvalidInputError
 
 TEXT_JUDGE = "guard"
@@ -93,12 +92,7 @@ def read_fixtures(directory: Path, constitution: Constitution) -> list[Fixture]:
     """
     path = directory / FIXTURES_NAME
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-        fixtures = TypeAdapter(list[Fixture]).validate_python(raw)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}", field=path.name) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} is not YAML: {error}", field=path.name) from error
+        fixtures = TypeAdapter(list[Fixture]).validate_python(read_yaml(path))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -23,7 +23,12 @@ def shipped_directory() -> Path:
     return Path(str(files("acgs.constitution") / "shipped"))
 
 
-def _parse_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """The data of a YAML file.
+
+    Raises:
+        InvalidInputError: naming the file that cannot be read or is not YAML.
+    """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except OSError as error:
@@ -53,7 +58,7 @@ def read_document(directory: Path) -> Constitution:
     Raises:
         InvalidInputError: naming the field at fault.
     """
-    raw = _parse_yaml(directory / DOCUMENT_NAME)
+    raw = read_yaml(directory / DOCUMENT_NAME)
     if not isinstance(raw, dict):
         raise InvalidInputError(f"{directory / DOCUMENT_NAME} must hold a mapping", field=DOCUMENT_NAME)
     _inline_rego(raw, directory)
