@@ -181,4 +181,4 @@ class Governor:
         row = feature_row(
             probabilities(logits, self._platt[tier]), self._head_columns, (), self.bundle.manifest.features
         )
-        return float(self.bundle.forest.scores(row[None, :])[0])
+        return self.bundle.forest.score(row)

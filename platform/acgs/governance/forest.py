@@ -7,7 +7,8 @@ most `MAX_DEPTH` features are satisfied, so all 2**MAX_DEPTH cases are worked ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
 
@@ -16,9 +17,17 @@ from numpy.typing import NDArray
 
 MAX_DEPTH = 5
 _LEAF = -1
+_PATTERNS = 2**MAX_DEPTH
+_ALL_HOLD = _PATTERNS - 1
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_PLACES: Ints = np.arange(MAX_DEPTH)
+_LACKING: Ints = np.zeros(_PATTERNS, dtype=np.int64)
+"""The place whose condition alone does not hold, by pattern."""
+_LACKING[_ALL_HOLD - (1 << _PLACES)] = _PLACES
+_LACKS_ONE: NDArray[np.bool_] = np.isin(np.arange(_PATTERNS), _ALL_HOLD - (1 << _PLACES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +123,13 @@ def _walk(trees: TreeArrays) -> _Paths:
     return paths
 
 
-def _satisfied(row: Floats, paths: _Paths) -> NDArray[np.bool_]:
-    """Which conditions hold for a row of shape (features,); shape (MAX_DEPTH, leaves)."""
-    here = row[paths.feature]
-    return (here > paths.low) & (here <= paths.high)
-
-
 def _shapley_table(ratio: Floats) -> Floats:
     """Shapley values of unit-value leaves, shape (leaves, 2**MAX_DEPTH, MAX_DEPTH), for ratios (leaves, MAX_DEPTH).
 
     With feature set S known, a leaf is reached with weight prod(satisfied in S) * prod(cover ratio outside S).
     A neutral place (ratio 1, satisfied) is a dummy player and changes no other value.
     """
-    patterns = np.arange(2**MAX_DEPTH)
+    patterns = np.arange(_PATTERNS)
     satisfied = ((patterns[:, None] >> np.arange(MAX_DEPTH)) & 1).astype(float)
     table = np.zeros((len(ratio), len(patterns), MAX_DEPTH))
     for player in range(MAX_DEPTH):
@@ -141,13 +144,17 @@ def _shapley_table(ratio: Floats) -> Floats:
 
 
 class Forest:
-    """A weighted forest. A tree of weight 0 has lost its vote and takes part in nothing."""
+    """A weighted forest. A tree of weight 0 has lost its vote and takes part in nothing.
+
+    Each feature's axis is cut into cells by the trees' thresholds. What holds inside a cell is worked out when the
+    forest is loaded, so a row costs one look-up a feature.
+    """
 
     def __init__(self, trees: TreeArrays, weights: Floats, feature_names: list[str]) -> None:
         """`weights` has shape (trees,) and is normalised here to sum to 1.
 
         Raises:
-            ValueError: no tree has a positive weight.
+            ValueError: no tree of the forest has a vote.
         """
         total = float(weights.sum())
         if not total > 0:
@@ -156,18 +163,65 @@ class Forest:
         self.weights = weights / total
         self.feature_names = feature_names
         paths = _walk(trees)
-        leaf_weight = self.weights[paths.tree] * paths.value
-        self.base_score = float((leaf_weight * paths.ratio.prod(axis=0)).sum())
-        keep = self.weights[paths.tree] > 0
-        paths = replace(
-            paths,
-            **{name: getattr(paths, name)[:, keep] for name in ("feature", "low", "high", "ratio")},
-        )
-        self._paths, self._leaf_weight = paths, leaf_weight[keep]
-        self._flat_feature = np.ascontiguousarray(paths.feature.T).ravel()
-        self._table = (_shapley_table(paths.ratio.T) * self._leaf_weight[:, None, None]).reshape(-1, MAX_DEPTH)
-        self._row_start = np.arange(int(keep.sum())) * 2**MAX_DEPTH
-        self._prepare_changes()
+        self._leaf_value = paths.value
+        self._leaf_weight = self.weights[paths.tree] * paths.value
+        self.base_score = float((self._leaf_weight * paths.ratio.prod(axis=0)).sum())
+        self._cut_into_cells(paths)
+        self._tabulate_shapley_values(paths)
+
+    def _cut_into_cells(self, paths: _Paths) -> None:
+        """Number the cells of all features one after another and note which conditions hold in each."""
+        bounded = np.isfinite(paths.low) | np.isfinite(paths.high)
+        used = np.unique(paths.feature[bounded]) if bounded.any() else np.zeros(1, dtype=np.int64)
+        ends = [np.concatenate([paths.low[at], paths.high[at]]) for at in (bounded & (paths.feature == f) for f in used)]
+        cuts = [np.unique(found[np.isfinite(found)]) for found in ends]
+        sizes = np.array([len(found) + 1 for found in cuts])
+        self._used = used.tolist()
+        self._cuts = [found.tolist() for found in cuts]
+        self._first_cell = np.cumsum(sizes) - sizes
+        self._cell_owner = np.repeat(np.arange(len(used)), sizes)
+        self._cell_feature = used[self._cell_owner]
+        self._cell_low = np.concatenate([np.append(-np.inf, found) for found in cuts])
+        self._cell_high = np.concatenate([np.append(found, np.inf) for found in cuts])
+        self._cell_above = np.nextafter(self._cell_low, np.inf)
+        # A condition holds from cell `enters` until before cell `leaves`; places are numbered leaf by leaf.
+        enters, leaves = np.zeros_like(paths.feature), np.zeros_like(paths.feature)
+        for owner, feature in enumerate(used):
+            at = bounded & (paths.feature == feature)
+            last = self._first_cell[owner] + sizes[owner]
+            enters[at] = self._first_cell[owner] + np.searchsorted(np.append(-np.inf, cuts[owner]), paths.low[at])
+            leaves[at] = np.minimum(self._first_cell[owner] + 1 + np.searchsorted(cuts[owner], paths.high[at]), last)
+        leaves = np.maximum(enters, leaves)
+        self._bounded, self._enters, self._leaves = bounded.T.ravel(), enters.T.ravel(), leaves.T.ravel()
+        neutral = np.packbits(~bounded, axis=0, bitorder="little")[0]
+        self._holds = np.tile(neutral, (len(self._cell_low), 1))
+        for place in range(MAX_DEPTH):
+            for leaf in np.flatnonzero(bounded[place]):
+                self._holds[enters[place, leaf] : leaves[place, leaf], leaf] |= 1 << place
+
+    def _tabulate_shapley_values(self, paths: _Paths) -> None:
+        """One row of the table a place that asks for something, in the order of features."""
+        places = np.flatnonzero(self._bounded)
+        feature = paths.feature.T.ravel()[places]
+        order = np.argsort(feature, kind="stable")
+        places = places[order]
+        table = _shapley_table(paths.ratio.T) * self._leaf_weight[:, None, None]
+        self._place_leaf = places // MAX_DEPTH
+        self._shares = table.transpose(0, 2, 1).reshape(-1, _PATTERNS)[places].ravel()
+        self._shares_start = np.arange(len(places)) * _PATTERNS
+        self._attributed, self._attributed_start = np.unique(feature[order], return_index=True)
+
+    def _cells(self, row: Floats) -> Ints:
+        """The cell of each used feature, by its number among all cells."""
+        values = row.tolist()
+        inside = [bisect_left(cuts, values[feature]) for feature, cuts in zip(self._used, self._cuts, strict=True)]
+        cells: Ints = self._first_cell + inside
+        return cells
+
+    def _patterns(self, cells: Ints) -> NDArray[np.uint8]:
+        """Which conditions of each leaf's path hold, one bit a place; shape (leaves,)."""
+        patterns: NDArray[np.uint8] = np.bitwise_or.reduce(self._holds[cells], axis=0)
+        return patterns
 
     def tree_values(self, rows: Floats) -> Floats:
         """Each tree's violation share, for rows of shape (n, features); returns shape (n, trees)."""
@@ -185,69 +239,46 @@ class Forest:
         """Weighted scores of many rows, shape (n,)."""
         return self.tree_values(rows) @ self.weights
 
+    def score(self, row: Floats) -> float:
+        """The weighted score of one row of shape (features,); the same as `scores` gives but faster."""
+        patterns = self._patterns(self._cells(row))
+        return float(self._leaf_value[patterns == _ALL_HOLD] @ self.weights)
+
     def evaluate(self, row: Floats) -> Evaluation:
         """Score one row of shape (features,) and attribute the score to its features."""
-        satisfied = _satisfied(row, self._paths)
-        pattern = np.packbits(satisfied, axis=0, bitorder="little")[0]
-        shares = self._table[self._row_start + pattern]
-        attributions: Floats = np.bincount(
-            self._flat_feature, weights=shares.ravel(), minlength=len(self.feature_names)
-        ).astype(np.float64)
-        tree_values = self.tree_values(row[None, :])[0]
+        patterns = self._patterns(self._cells(row))
+        # A row reaches one leaf a tree, and leaves are kept in the order of trees.
+        tree_values = self._leaf_value[patterns == _ALL_HOLD]
+        attributions = np.zeros(len(self.feature_names))
+        if len(self._attributed):
+            shares = self._shares.take(self._shares_start + patterns.take(self._place_leaf))
+            attributions[self._attributed] = np.add.reduceat(shares, self._attributed_start)
         return Evaluation(float(tree_values @ self.weights), tree_values, attributions)
 
     def changes(self, row: Floats) -> Changes:
         """Every score that changing one feature alone can lead to.
 
-        A leaf takes part in a change of a feature if all its other conditions hold. Its weight then enters at the low
-        end of its interval and leaves at the high end, so a running sum over the sorted interval ends gives the score
-        on every stretch of every feature at once.
+        A leaf takes part in a change of a feature if all its other conditions hold. Its weight then enters at its
+        first cell and leaves behind its last, so one running sum gives the score in every cell of every feature.
         """
-        satisfied = _satisfied(row, self._paths)
-        unsatisfied = MAX_DEPTH - np.count_nonzero(satisfied, axis=0)
-        pair_holds = satisfied.ravel()[self._pair]
-        missing = unsatisfied[self._pair_leaf]
-        weight = np.where((missing == 0) | ((missing == 1) & ~pair_holds), self._leaf_weight[self._pair_leaf], 0.0)
-        count = len(self.feature_names)
-        leaving = np.bincount(self._pair_feature, weights=weight * pair_holds, minlength=count)
-        from_below = np.bincount(self._pair_feature, weights=weight * self._pair_unbounded, minlength=count)
-        score = float(self._leaf_weight[unsatisfied == 0].sum())
-        running = np.cumsum(np.concatenate([[0.0], weight[self._end_pair] * self._end_sign]))
-        within = running[self._stretch_last + 1] - running[self._feature_start[self._stretch_feature]]
-        scores = score - leaving[self._stretch_feature] + from_below[self._stretch_feature] + within
-        at = row[self._stretch_feature]
-        values = np.where(at > self._stretch_high, self._stretch_high, self._stretch_above)
-        elsewhere = (at > self._stretch_high) | (at <= self._stretch_low)
-        return Changes(self._stretch_feature[elsewhere], values[elsewhere], scores[elsewhere])
-
-    def _prepare_changes(self) -> None:
-        """Sort all finite interval ends by feature and place; a stretch reaches from one end to the next."""
-        paths = self._paths
-        # A path that asks for an empty interval is never taken and changes nothing.
-        bounded = (np.isfinite(paths.low) | np.isfinite(paths.high)) & (paths.low < paths.high)
-        self._pair = np.flatnonzero(bounded.ravel())
-        self._pair_leaf = self._pair % len(self._leaf_weight)
-        self._pair_feature = paths.feature.ravel()[self._pair]
-        low, high = paths.low.ravel()[self._pair], paths.high.ravel()[self._pair]
-        self._pair_unbounded = ~np.isfinite(low)
-        enters, leaves = np.flatnonzero(np.isfinite(low)), np.flatnonzero(np.isfinite(high))
-        pair = np.concatenate([enters, leaves])
-        place = np.concatenate([low[enters], high[leaves]])
-        sign = np.concatenate([np.ones(len(enters)), -np.ones(len(leaves))])
-        order = np.lexsort((place, self._pair_feature[pair]))
-        self._end_pair, self._end_sign, place = pair[order], sign[order], place[order]
-        feature = self._pair_feature[self._end_pair]
-        self._feature_start = np.searchsorted(feature, np.arange(len(self.feature_names)))
-        # Below the first end of each feature there is one more stretch, with no end summed yet.
-        used = np.unique(feature)
-        last = np.flatnonzero(np.append((np.diff(feature) != 0) | (np.diff(place) != 0), True)) if len(place) else pair
-        self._stretch_feature = np.concatenate([used, feature[last]])
-        self._stretch_last = np.concatenate([self._feature_start[used] - 1, last])
-        self._stretch_low = np.concatenate([np.full(len(used), -np.inf), place[last]])
-        order = np.lexsort((self._stretch_low, self._stretch_feature))
-        self._stretch_feature = self._stretch_feature[order]
-        self._stretch_last = self._stretch_last[order]
-        self._stretch_low = self._stretch_low[order]
-        same = np.append(np.diff(self._stretch_feature) == 0, False)
-        self._stretch_high = np.where(same, np.append(self._stretch_low[1:], np.inf), np.inf)
-        self._stretch_above = np.nextafter(self._stretch_low, np.inf)
+        cells = self._cells(row)
+        patterns = self._patterns(cells)
+        taken = np.flatnonzero(patterns == _ALL_HOLD)
+        near = np.flatnonzero(_LACKS_ONE.take(patterns))
+        of_taken = (taken[:, None] * MAX_DEPTH + _PLACES).ravel()
+        of_near = near * MAX_DEPTH + _LACKING.take(patterns.take(near))
+        places = np.concatenate([of_taken[self._bounded.take(of_taken)], of_near])
+        weight = self._leaf_weight.take(places // MAX_DEPTH)
+        steps = np.bincount(
+            np.concatenate([self._enters.take(places), self._leaves.take(places)]),
+            weights=np.concatenate([weight, -weight]),
+            minlength=len(self._cell_owner) + 1,
+        )
+        running = np.cumsum(steps)
+        score = float(self._leaf_weight.take(taken).sum())
+        scores = running[:-1] + (score - running.take(cells)).take(self._cell_owner)
+        rises = np.arange(len(scores)) > cells.take(self._cell_owner)
+        values = np.where(rises, self._cell_above, self._cell_high)
+        elsewhere = np.ones(len(scores), dtype=bool)
+        elsewhere[cells] = False
+        return Changes(self._cell_feature[elsewhere], values[elsewhere], scores[elsewhere])

@@ -65,7 +65,7 @@ def smallest_flip(forest: Forest, row: Floats, score: float, band: Band, *, prin
         column, value = int(changes.columns[index]), float(changes.values[index])
         changed = row.copy()
         changed[column] = value
-        outcome = band.decide(float(forest.scores(changed[None, :])[0]))
+        outcome = band.decide(forest.score(changed))
         if outcome != verdict:
             return Flip(forest.feature_names[column], float(row[column]), value, outcome)
     return None
