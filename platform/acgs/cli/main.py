@@ -43,6 +43,7 @@ SUB_COMMANDS: Final = {
         "acgs.cli.governance", "Judge files of requests, and measure the guard on labelled texts."
     ),
     "train": SubCommand("acgs.cli.train", "Train a guard bundle."),
+    "privacy": SubCommand("acgs.cli.privacy", "Show what training has spent of a data set's privacy; plan a run."),
     "constitution": SubCommand("acgs.cli.constitution", "Show, lint, test, compare and lock the constitution."),
     "audit": SubCommand("acgs.cli.audit", "Sequence, verify, prove and export the tamper-evident log."),
     "data": SubCommand("acgs.cli.data", "Generate labelled scenarios and look into scenario files."),
