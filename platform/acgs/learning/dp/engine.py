@@ -10,7 +10,6 @@ from torch import distributed, nn
 
 from acgs.errors import InvalidInputError
 from acgs.learning.dp.admission import check_model, check_optimizer, trainable
-from acgs.learning.dp.methods import NonFiniteGradientError
 from acgs.learning.dp.modes import DEFAULT_MEMORY_BUDGET, Mode, build_method, choose_mode
 from acgs.learning.dp.randomness import FreshNoise, NoiseSource
 
@@ -102,8 +101,6 @@ class PrivateGradients:
         if not losses.requires_grad:
             raise InvalidInputError("the losses lead to no trainable weight; call model.enable_input_require_grads()")
         self._refuse_foreign_gradients()
-        if not bool(torch.isfinite(losses).all()):
-            raise NonFiniteGradientError
         self._method.add_clipped_sums(losses, self._max_grad_norm, self._totals)
 
     def step(self) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from acgs.errors import InvalidInputError
 from acgs.learning.dp.layers import replace_forward
-from acgs.learning.dp.methods import clip_weights
+from acgs.learning.dp.methods import clip_weights, require_finite
 from acgs.learning.dp.per_example import PerExample, added
 
 
@@ -52,6 +52,7 @@ class Factored:
         """See `ClippingMethod`."""
         self._batch = len(losses)
         try:
+            require_finite(losses)
             losses.sum().backward()
             if not self._found:
                 raise InvalidInputError("no gradient reached a trainable layer; call enable_input_require_grads()")

@@ -39,12 +39,21 @@ class ClippingMethod(Protocol):
         ...
 
 
+def require_finite(values: torch.Tensor) -> None:
+    """Refuse losses or norms that are NaN or infinite.
+
+    Raises:
+        NonFiniteGradientError: one is.
+    """
+    if not bool(torch.isfinite(values).all()):
+        raise NonFiniteGradientError
+
+
 def clip_weights(squared_norms: torch.Tensor, max_grad_norm: float) -> torch.Tensor:
     """Factor per example that brings its gradient's Euclidean norm to at most `max_grad_norm`.
 
     Raises:
         NonFiniteGradientError: a norm is NaN or infinite.
     """
-    if not bool(torch.isfinite(squared_norms).all()):
-        raise NonFiniteGradientError
+    require_finite(squared_norms)
     return (max_grad_norm / squared_norms.sqrt()).clamp(max=1.0)

@@ -14,7 +14,7 @@ from opacus.grad_sample import GradSampleHooks, GradSampleHooksFastGradientClipp
 from torch import nn
 
 from acgs.errors import InvalidInputError
-from acgs.learning.dp.methods import clip_weights
+from acgs.learning.dp.methods import clip_weights, require_finite
 from acgs.learning.dp.per_example import Matrices
 
 
@@ -62,6 +62,7 @@ class OpacusHooks(_Hooked):
     def add_clipped_sums(self, losses: torch.Tensor, max_grad_norm: float, totals: list[torch.Tensor]) -> None:
         """See `ClippingMethod`."""
         try:
+            require_finite(losses)
             losses.sum().backward()
             found = [
                 (Matrices(parameter.grad_sample), total)
@@ -88,6 +89,7 @@ class OpacusGhost(_Hooked):
     def add_clipped_sums(self, losses: torch.Tensor, max_grad_norm: float, totals: list[torch.Tensor]) -> None:
         """See `ClippingMethod`."""
         try:
+            require_finite(losses)
             losses.sum().backward(retain_graph=True)
             norms = [parameter._norm_sample for parameter in self._parameters if parameter._norm_sample is not None]
             weights = clip_weights(torch.stack(norms).square().sum(0), max_grad_norm)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from acgs.errors import InvalidInputError
 from acgs.learning.dp.engine import PrivateGradients
@@ -45,7 +44,7 @@ def self_test(
     size = len(next(iter(batch.values())))
     if size < 2:
         raise InvalidInputError("the self-test needs two examples or more, else it cannot see one influence another")
-    with _random_weights(engine.parameters), _WithoutDropout():
+    with _random_weights(engine.parameters), _without_dropout():
         with engine.suspended():
             alone = [_gradient(engine.parameters, losses_of(model, _row(batch, i))) for i in range(size)]
         norms = torch.stack([gradient.norm() for gradient in alone])
@@ -90,13 +89,23 @@ def _random_weights(parameters: list[nn.Parameter]) -> Iterator[None]:
                 parameter.copy_(weights)
 
 
-class _WithoutDropout(TorchFunctionMode):
-    """Dropout draws other masks for a batch than for its rows; it is per example, so the test can do without it."""
+@contextmanager
+def _without_dropout() -> Iterator[None]:
+    """Dropout draws other masks for a batch than for its rows; it is per example, so the test can do without it.
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is functional.dropout:
-            return args[0] if args else kwargs["input"]
-        if func is functional.scaled_dot_product_attention and "dropout_p" in kwargs:
-            kwargs["dropout_p"] = 0.0
-        return func(*args, **kwargs)
+    The functions are replaced, not the modules' rates: attention holds its rate in the configuration, and checkpointing
+    calls them again inside the backward pass, on a thread of torch's own on a GPU.
+    """
+    dropout, attention = functional.dropout, functional.scaled_dot_product_attention
+
+    def keep(input: torch.Tensor, *_args: Any, **_kwargs: Any) -> torch.Tensor:
+        return input
+
+    def attend(*args: Any, **kwargs: Any) -> torch.Tensor:
+        return attention(*args, **{**kwargs, "dropout_p": 0.0})
+
+    functional.dropout, functional.scaled_dot_product_attention = keep, attend
+    try:
+        yield
+    finally:
+        functional.dropout, functional.scaled_dot_product_attention = dropout, attention
