@@ -6,7 +6,10 @@ Text is read in windows, so that padding cannot drown what matters; the worst wi
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -24,6 +27,10 @@ STRIDE: Final = 96
 _WHOLE: Final = 512
 _UNKNOWN: Final = 100
 _LAYER_NORM_EPSILON: Final = 1e-5
+_KEPT_WORDS: Final = 1 << 14
+"""Rare words whose pieces are remembered."""
+_WORD: Final = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
+"""A word or a sign of plain lower-case ASCII, as BERT's pre-tokenizer cuts them."""
 
 CONVOLUTIONS: Final[dict[str, tuple[int, ...]]] = {"pair": (0, 1), "triple": (-1, 0, 1), "skip": (0, 2)}
 """Offsets of the tokens that each convolution sees."""
@@ -77,15 +84,36 @@ class StaticEncoder:
         self._direct = weights.direct
         self._direct_scale = weights.direct_scale
         # Embeddings are static, so each token's contribution to every filter at every offset is known beforehand:
-        # shape (vocabulary, sum of offsets * f).
-        self._products: Singles = self._embedding @ np.concatenate(list(weights.convolution), axis=1)
+        # one table of shape (vocabulary, f) an offset.
+        self._products = [np.ascontiguousarray(self._embedding @ kernel) for kernel in weights.convolution]
         self._convolution_bias = weights.convolution_bias
+        # The normalisation's own scale and bias are part of the layer behind it.
+        self._hidden = weights.norm_scale[:, None] * weights.hidden
+        self._hidden_bias = weights.norm_bias @ weights.hidden + weights.hidden_bias
         self._weights = weights
+        self._whole_words = {
+            word: number for word, number in self._tokenizer.get_vocab().items() if _WORD.fullmatch(word)
+        }
+        self._pieces = lru_cache(maxsize=_KEPT_WORDS)(self._encode)
 
     def tokens(self, text: str) -> list[int]:
         """Token ids of a text, at least one."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if not (text.isascii() and text.isprintable()) or "[" in text:
+            return self._encode(text) or [_UNKNOWN]
+        # Plain text is cut into words as the tokenizer would cut it, and most words are one token. A bracket could
+        # begin the name of a special token.
+        ids: list[int] = []
+        for word in _WORD.findall(text.lower()):
+            number = self._whole_words.get(word)
+            if number is None:
+                ids += self._pieces(word)
+            else:
+                ids.append(number)
         return ids or [_UNKNOWN]
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def logits(self, text: str) -> Singles:
         """The worst logit of each head over all readings and windows of the text, shape (k,)."""
@@ -104,22 +132,20 @@ class StaticEncoder:
 
     def _forward(self, ids: NDArray[np.int64]) -> Singles:
         weights = self._weights
-        embedded = self._embedding[ids]
-        attention = self._attention[ids]
+        embedded = self._embedding.take(ids, axis=0)
+        attention = self._attention.take(ids)
         pooled = [attention @ embedded / attention.sum(), embedded.max(axis=0)]
-        products = self._products[ids].reshape(len(ids), -1, weights.convolution_bias.shape[1])
-        place = 0
-        for number, offsets in enumerate(CONVOLUTIONS.values()):
-            total = np.broadcast_to(self._convolution_bias[number], (len(ids), products.shape[2])).copy()
+        products = iter(self._products)
+        for offsets, bias in zip(CONVOLUTIONS.values(), self._convolution_bias, strict=True):
+            total = np.zeros((len(ids), len(bias)), dtype=np.float32)
             for offset in offsets:
-                _add_shifted(total, products[:, place], offset)
-                place += 1
-            pooled.append(np.maximum(total.max(axis=0), 0.0))
+                _add_shifted(total, next(products).take(ids, axis=0), offset)
+            pooled.append(np.maximum(total.max(axis=0) + bias, 0.0))
         features = np.concatenate(pooled)
-        features = (features - features.mean()) / np.sqrt(features.var() + _LAYER_NORM_EPSILON)
-        features = features * weights.norm_scale + weights.norm_bias
-        hidden = np.maximum(features @ weights.hidden + weights.hidden_bias, 0.0)
-        direct = self._direct[ids].sum(axis=0, dtype=np.int32) * self._direct_scale / np.sqrt(len(ids))
+        features -= features.sum() / len(features)
+        features /= math.sqrt(float(features @ features) / len(features) + _LAYER_NORM_EPSILON)
+        hidden = np.maximum(features @ self._hidden + self._hidden_bias, 0.0)
+        direct = self._direct.take(ids, axis=0).sum(axis=0, dtype=np.int32) * self._direct_scale / math.sqrt(len(ids))
         result: Singles = hidden @ weights.output + weights.output_bias + direct.astype(np.float32)
         return result
 

@@ -173,7 +173,9 @@ class Forest:
         """Number the cells of all features one after another and note which conditions hold in each."""
         bounded = np.isfinite(paths.low) | np.isfinite(paths.high)
         used = np.unique(paths.feature[bounded]) if bounded.any() else np.zeros(1, dtype=np.int64)
-        ends = [np.concatenate([paths.low[at], paths.high[at]]) for at in (bounded & (paths.feature == f) for f in used)]
+        ends = [
+            np.concatenate([paths.low[at], paths.high[at]]) for at in (bounded & (paths.feature == f) for f in used)
+        ]
         cuts = [np.unique(found[np.isfinite(found)]) for found in ends]
         sizes = np.array([len(found) + 1 for found in cuts])
         self._used = used.tolist()

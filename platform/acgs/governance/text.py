@@ -10,8 +10,10 @@ import base64
 import binascii
 import html
 import re
+import string
 import unicodedata
 import urllib.parse
+from itertools import pairwise
 from typing import Final
 
 # Letters of other scripts that look like Latin ones (a selection of Unicode TR39 confusables that NFKC keeps apart).
@@ -21,23 +23,32 @@ _LOOK_ALIKES: Final = str.maketrans(
 )
 _LEET: Final = str.maketrans("013457@$!|+€", "oieastasilte")
 
-_DISGUISED_WORD: Final = re.compile(r"[A-Za-z][0134578@$!|+€]+[A-Za-z]|\b[0134578@$!|]+[A-Za-z]{3,}|[A-Za-z]{2,}[@$|]")
+# Counts are bounded: an open one would take quadratic time on a long word.
+_DISGUISED_WORD: Final = re.compile(
+    r"[A-Za-z][0134578@$!|+€]{1,8}[A-Za-z]|\b[0134578@$!|]{1,8}[A-Za-z]{3}|[A-Za-z]{2}[@$|]"
+)
 _SPACED_LETTERS: Final = re.compile(r"(?<![^\W_])(?:[^\W_][\s.\-_*·,/\\]{1,3}){3,}[^\W_](?![^\W_])")
 _SIGN_BETWEEN: Final = re.compile(r"[^\W_][.\-_*·,/\\][^\W_]")
 _INNER_PUNCTUATION: Final = re.compile(r"(?<=[A-Za-z])[.\-_*·~^'\"`|,/\\]+(?=[A-Za-z])")
 _STRETCHED: Final = re.compile(r"([A-Za-z])\1{2,}")
 # Compounds (well-known), ordinals (8th) and sizes (400MB) are ordinary; a word cut into pieces of one to three is not.
 _SIGN: Final = re.compile(r"[0134578@$!|+_*~^`\\.\-/&%<']")
+# Matched where a sign stands.
 _SUSPICIOUS_SIGN: Final = re.compile(
-    r"[A-Za-z][0134578@$!|+_*~^`\\]+[A-Za-z]|[0134578][A-Za-z]{3}|[@$|][A-Za-z]|[A-Za-z][@$|]"
-    r"|[A-Za-z][.\-/][A-Za-z]{1,3}(?![A-Za-z])|(?<![A-Za-z])[A-Za-z]{1,3}[.\-/][A-Za-z]|[A-Za-z][.\-/]{2,}[A-Za-z]"
+    r"(?<=[A-Za-z])(?:[0134578@$!|+_*~^`\\]+[A-Za-z]|[@$|]|[.\-/]{2,}[A-Za-z]|[.\-/][A-Za-z]{1,3}(?![A-Za-z]))"
+    r"|[0134578][A-Za-z]{3}|[@$|][A-Za-z]"
+    r"|(?:(?<=[^A-Za-z][A-Za-z])|(?<=[^A-Za-z][A-Za-z]{2})|(?<=[^A-Za-z][A-Za-z]{3})"
+    r"|(?<=^[A-Za-z])|(?<=^[A-Za-z]{2})|(?<=^[A-Za-z]{3}))[.\-/][A-Za-z]"
     r"|&#?\w+;|%[0-9A-Fa-f]{2}|<[A-Za-z/!]|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
-    r"|[A-Za-z]'(?!(?:s|t|d|m|re|ve|ll|all|am|er|em)\b)[A-Za-z]{2}"
+    r"|(?<=[A-Za-z])'(?!(?:s|t|d|m|re|ve|ll|all|am|er|em)\b)[A-Za-z]{2}"
 )
 _SUSPICIOUS_LETTERS: Final = re.compile(
     r"(?<![A-Za-z])[A-Za-z](?:[\s.\-_*,/\\]{1,3}[A-Za-z](?![A-Za-z])){3}"
     r"|([A-Za-z])\1{2}|[a-z][A-Z][a-z]+[A-Z]|[A-Za-z0-9+/]{24}"
 )
+_SEPARATORS: Final = str.maketrans(dict.fromkeys(".-_*,/\\", " "))
+_LOWER_THEN_UPPER: Final = re.compile(r"[a-z][A-Z]")
+_LETTERS_IN_A_ROW: Final = tuple(letter * 3 for letter in string.ascii_lowercase)
 _TAG: Final = re.compile(r"<[^<>]{0,200}>")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 _ENCODED: Final = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
@@ -51,7 +62,8 @@ _RIGHT_TO_LEFT_OVERRIDE: Final = "\u202e"
 _LAYERS: Final = 3
 """Encodings laid over each other that are taken off."""
 _LEGIBLE: Final = 0.85
-_WHITESPACE: Final = re.compile(r"\s+")
+_LONG_RUN: Final = 24
+"""Digits of base64 or hexadecimal in a row that may hold a text."""
 
 
 def _shown(character: str) -> str:
@@ -124,15 +136,28 @@ def _undress(text: str) -> str:
     return _STRETCHED.sub(r"\1", text)
 
 
+def _may_be_disguised(text: str) -> bool:
+    """Whether the text has to be undressed at all. Most prose is passed by tests cheaper than the expressions."""
+    if any(_SUSPICIOUS_SIGN.match(text, sign.start()) for sign in _SIGN.finditer(text)):
+        return True
+    lowered = text.lower()
+    lengths = [len(word) for word in text.translate(_SEPARATORS).split()]
+    return (
+        (1, 1) in pairwise(lengths)
+        or max(map(len, text.split()), default=0) >= _LONG_RUN
+        or _LOWER_THEN_UPPER.search(text) is not None
+        or any(row in lowered for row in _LETTERS_IN_A_ROW)
+    ) and _SUSPICIOUS_LETTERS.search(text) is not None
+
+
 def readings(text: str) -> list[str]:
     """The text as written (folded), then as it reads undisguised where that differs; no duplicates."""
     folded = fold_unicode(text)
-    found = [_WHITESPACE.sub(" ", folded).strip()]
-    # Most prose holds no sign at all that could disguise a word, and is spared the longer search.
-    if (_SIGN.search(folded) and _SUSPICIOUS_SIGN.search(folded)) or _SUSPICIOUS_LETTERS.search(folded):
+    found = [" ".join(folded.split())]
+    if _may_be_disguised(folded):
         unescaped = fold_unicode(_unescape(folded))
         undressed = _undress(unescaped)
-        found += [plain for form in (unescaped, undressed) if (plain := _WHITESPACE.sub(" ", form).strip())]
+        found += [plain for form in (unescaped, undressed) if (plain := " ".join(form.split()))]
     if _RIGHT_TO_LEFT_OVERRIDE in text:
         found.append(found[0][::-1])
     return list(dict.fromkeys(found))

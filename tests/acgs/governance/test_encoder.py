@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import lzma
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
+from acgs.governance.bundle import TOKENIZER, shipped_bundle_directory
 from acgs.governance.encoder import STRIDE, WINDOW, EncoderWeights, StaticEncoder
 from tests.acgs.governance.synthetic import BENIGN, HARMFUL, encoder_weights, tokenizer_json
 
@@ -101,3 +104,15 @@ def test_the_serving_encoder_computes_what_was_trained(length: int) -> None:
 def test_weights_name_every_array() -> None:
     assert EncoderWeights.names()[0] == "embedding"
     assert {name for name in EncoderWeights.names() if getattr(WEIGHTS, name) is None} == set()
+
+
+SHIPPED_TOKENIZER = lzma.decompress((shipped_bundle_directory() / TOKENIZER).read_bytes()).decode()
+PLAIN = StaticEncoder(encoder_weights(HEADS), SHIPPED_TOKENIZER)
+
+
+@given(st.text(st.characters(max_codepoint=0x17F), max_size=80) | st.text("aBz19 '-.,!?[]#$_\n", max_size=80))
+@settings(deadline=None, max_examples=300)
+def test_tokens_are_those_of_the_tokenizer(text: str) -> None:
+    """Plain words are looked up without it."""
+    reference = Tokenizer.from_str(SHIPPED_TOKENIZER).encode(text, add_special_tokens=False).ids
+    assert PLAIN.tokens(text) == (reference or PLAIN.tokens(""))

@@ -132,3 +132,10 @@ def test_deep_layers_of_encoding_end() -> None:
     for _ in range(12):
         text = base64.b64encode(text.encode()).decode()
     assert len(readings(text)) <= 3
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("run", ["Ab", "QUJD", "a b ", "a.b.", "%41", "1@", "é к "])
+def test_a_megabyte_of_disguise_is_undressed_in_linear_time(run: str) -> None:
+    """Quadratic time on a text of this length is an hour."""
+    assert readings(run * (2**20 // len(run)))
