@@ -37,7 +37,10 @@ PRV_MAX_GRID: Final = 1 << 23
 """Points of the discretised privacy loss; beyond it the PRV accountant would take gigabytes."""
 
 MAX_NOISE_MULTIPLIER: Final = 1e5
+_LEAST_NOISE: Final = 0.05
 _SIGMA_DIGITS: Final = 4
+_STEEPEST: Final = 20.0
+"""Bound on the logarithm that the root search sees, where there is no figure or no privacy at all."""
 _PRV_STEP_TOLERANCE: Final = 500
 """A PRV step limit may fall short of the exact one by a 500th, to save evaluations."""
 
@@ -184,8 +187,10 @@ def _checked(segments: Iterable[Segment], delta: float) -> History:
 
 
 def _least_sigma(reached: Callable[[float], float], target: float) -> float:
-    """Bisect on the logarithm; epsilon falls as sigma grows."""
-    low, high = 0.05, 1.0
+    """The root of a falling, smooth function, found on logarithms and left on the safe side."""
+    from scipy.optimize import brentq
+
+    low, high = _LEAST_NOISE, 1.0
     while reached(high) > target:
         low, high = high, high * 2
         if high > MAX_NOISE_MULTIPLIER:
@@ -193,11 +198,19 @@ def _least_sigma(reached: Callable[[float], float], target: float) -> float:
                 f"no noise keeps epsilon within {target:.4g}; raise target_epsilon, or use data whose budget is left",
                 field="target_epsilon",
             )
-    while high / low > 1 + 10.0 ** -(_SIGMA_DIGITS + 1):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if reached(middle) <= target else (middle, high)
+
+    def excess(logarithm: float) -> float:
+        ratio = reached(math.exp(logarithm)) / target
+        return max(-_STEEPEST, min(_STEEPEST, math.log(ratio))) if ratio > 0 else -_STEEPEST
+
+    if reached(low) <= target:
+        return low
+    root = math.exp(brentq(excess, math.log(low), math.log(high), xtol=10.0**-_SIGMA_DIGITS))
     scale = 10.0**_SIGMA_DIGITS
-    return math.ceil(high * scale) / scale
+    sigma = math.ceil(root * scale) / scale
+    while reached(sigma) > target:
+        sigma = math.ceil(sigma * (1 + 1 / scale) * scale) / scale
+    return sigma
 
 
 def _last_that(fits: Callable[[int], bool], *, start: int, at_most: int, tolerance: int) -> int:

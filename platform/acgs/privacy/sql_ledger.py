@@ -172,16 +172,17 @@ class SqlLedger:
 
     def verify(self, known: Head | None = None) -> Head:
         """See `Ledger.verify`."""
-        with self._lock:
-            heads = [self._state.head, *([known] if known else [])]
-        with reading(self._engine) as connection:
+        with self._lock, reading(self._engine) as connection:
             entries = _entries(connection, ORIGIN)
-        state = LedgerState()
-        state.advance(entries)
-        for head in heads:
-            if head.sequence > len(entries) or (head.sequence and entries[head.sequence - 1].head != head):
-                raise _changed(head)
-        return state.head
+            state = LedgerState()
+            state.advance(entries)
+            for head in (self._state.head, known):
+                if head is None or head == ORIGIN:
+                    continue
+                if head.sequence not in range(1, len(entries) + 1) or entries[head.sequence - 1].head != head:
+                    raise _changed(head)
+            self._state = state
+            return state.head
 
     def _open_if_unchanged(self, body: RunOpened, judged: Priors) -> Priors | None:
         """Open the run if its accounts are as `judged`; returns them as they are, None for a run that exists."""
@@ -199,14 +200,18 @@ class SqlLedger:
 
     def _write(self, append: Callable[[LedgerState], tuple[Body | None, T]]) -> T:
         """Append what `append` makes of the current state, if anything, and return its result once that is on disk."""
-        with self._lock, writing(self._engine, _SUBJECT) as connection:
-            self._catch_up(connection)
-            body, result = append(self._state)
-            if body is not None:
-                entry = chain(body, datetime.now(UTC).isoformat(timespec="milliseconds"), self._state.head)
-                connection.execute(insert(LEDGER_TABLE).values(_columns(entry)))
-        # The entry itself is taken in by the next call, from the database: a failed commit leaves nothing here.
-        return result
+        with self._lock:
+            entry = None
+            with writing(self._engine, _SUBJECT) as connection:
+                self._catch_up(connection)
+                body, result = append(self._state)
+                if body is not None:
+                    entry = chain(body, datetime.now(UTC).isoformat(timespec="milliseconds"), self._state.head)
+                    connection.execute(insert(LEDGER_TABLE).values(_columns(entry)))
+            # Not before the commit: what failed to commit is not part of the state.
+            if entry is not None:
+                self._state.advance([entry])
+            return result
 
     def _catch_up(self, connection: Connection) -> None:
         head = self._state.head
