@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DistributedDataParallel
 
 from acgs.errors import InvalidInputError
 from acgs.learning.dp import layers
@@ -17,6 +16,9 @@ Unit = Literal["record", "sequence", "user"]
 
 _DATA_FREE_INITS = (True, False, "gaussian", "pissa", "olora", "loftq", "orthogonal")
 """Initialisations of LoRA from random numbers or the base weights alone; `pissa_niter_N` is one too."""
+
+_WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
+"""By name, since importing the sharded one takes long."""
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -56,8 +58,10 @@ def check_model(model: nn.Module) -> None:
         InvalidInputError: naming what is in the way.
     """
     for module in model.modules():
-        if isinstance(module, DistributedDataParallel):
-            raise InvalidInputError("DistributedDataParallel sums gradients before noise; pass the model without it")
+        if type(module).__name__ in _WRAPPERS:
+            raise InvalidInputError(
+                f"{type(module).__name__} sums gradients unclipped; pass the model without it"
+            )
         if isinstance(module, _BatchNorm):
             raise InvalidInputError("batch norm mixes the examples of a batch; use a model with layer or group norm")
     if not all(module.training for module in model.modules()):
@@ -83,6 +87,8 @@ def _check_adapters(model: nn.Module) -> None:
 def _check_parameters(parameters: list[nn.Parameter]) -> None:
     if not parameters:
         raise InvalidInputError("the model has no trainable parameter; check the LoRA targets")
+    if any(hasattr(parameter, "device_mesh") for parameter in parameters):
+        raise InvalidInputError("trainable parameters are sharded over devices; replicate LoRA on every rank")
     if any(parameter.dtype != torch.float32 for parameter in parameters):
         raise InvalidInputError("trainable parameters must be float32; keep the base in bfloat16 by autocast instead")
     if len({parameter.device for parameter in parameters}) > 1:

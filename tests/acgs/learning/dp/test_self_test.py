@@ -74,6 +74,28 @@ def test_a_wrong_rule_for_a_layer_is_found(lora_case: Callable[..., Any], monkey
         _run(case)
 
 
+def test_an_error_in_a_is_found_while_b_is_still_zero(
+    lora_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As LoRA starts: A's gradients are 0 then, and a wrong norm of 0 is right."""
+    import torch
+
+    from acgs.learning.dp import per_example
+
+    case = lora_case("llama")
+    for name, parameter in case.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.zeros_(parameter)
+    plain = per_example.Matrices.squared_norms
+    monkeypatch.setattr(
+        per_example.Matrices,
+        "squared_norms",
+        lambda form: plain(form) * (0.9 if form.gradients.shape[1] == 4 else 1),
+    )
+    with pytest.raises(InvalidInputError, match="differ from one example at a time"):
+        _run(case)
+
+
 def test_one_example_is_not_enough_to_see_coupling(linear_case: Callable[..., Any]) -> None:
     case = linear_case()
     case.batch["rows"] = case.batch["rows"][:1]
