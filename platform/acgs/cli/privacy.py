@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -161,7 +160,7 @@ def _open_ledger(database_url: str | None) -> SqlLedger:
     from acgs.storage.engine import database_exists, default_url, open_engine, place
     from acgs.storage.migrate import upgrade
 
-    url = database_url or default_url(Path(Settings().state_dir))
+    url = database_url or default_url(Settings().state_dir)
     if not database_exists(url):
         raise InvalidInputError(
             f"there is no ledger at {place(url)}; the first private training makes it, or set ACGS_STATE_DIR",

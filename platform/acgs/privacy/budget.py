@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self
 from acgs.errors import InvalidInputError
 from acgs.privacy.accountants import History
 from acgs.privacy.ledger import Ledger, Reservation, account_names
-from acgs.privacy.plan import PrivacyPlan, step_limits
+from acgs.privacy.plan import PrivacyPlan, caps, step_limits
 
 BudgetState = Literal["ok", "warning", "critical", "exhausted"]
 Violation = Literal["privacy_budget_exceeded", "epsilon_too_high", "delta_too_high", "noise_multiplier_too_low"]
@@ -28,7 +28,10 @@ DEFAULT_BLOCK: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """Where the scarcest of a run's data sets stands, all runs composed. `training_steps` are this run's."""
+    """Where a run's scarcest cap stands: a data set's, all runs composed, or the run's own `run_epsilon`.
+
+    `epsilon` and `target_epsilon` are that cap's, `training_steps` the run's.
+    """
 
     state: BudgetState
     epsilon: float
@@ -118,17 +121,18 @@ class BudgetGuard:
 
     def status(self) -> BudgetStatus:
         """Composes: tenths of a second to seconds. For reports and checkpoints, not for each step."""
-        plan = self._plan
-        epsilon = max(plan.composed(prior, self.steps) for prior in self._priors)
+        plan, steps = self._plan, self.steps
+        standing = [(plan.composed(prior, steps), cap) for cap, prior in caps(plan, self._priors)]
+        epsilon, cap = max(standing, key=lambda item: item[0] / item[1])
         return BudgetStatus(
             state=self.state,
             epsilon=epsilon,
             delta=plan.delta,
-            target_epsilon=plan.target_epsilon,
-            remaining_budget=max(0.0, plan.target_epsilon - epsilon),
-            budget_utilization=epsilon / plan.target_epsilon,
-            training_steps=self.steps,
-            violations=violations(plan, epsilon),
+            target_epsilon=cap,
+            remaining_budget=max(0.0, cap - epsilon),
+            budget_utilization=epsilon / cap,
+            training_steps=steps,
+            violations=violations(plan, max(composed for composed, _ in standing)),
         )
 
     def close(self) -> None:

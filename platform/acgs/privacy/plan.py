@@ -133,7 +133,7 @@ def plan_privacy(
     )
     sigma = max(
         solve_noise_multiplier(CRITICAL_SHARE * cap, delta, draft.sample_rate, steps, accountant, prior=prior)
-        for cap, prior in _caps(draft, priors)
+        for cap, prior in caps(draft, priors)
     )
     return draft.model_copy(update={"noise_multiplier": sigma})
 
@@ -156,13 +156,13 @@ def step_limits(plan: PrivacyPlan, priors: Sequence[Iterable[Segment]] = ()) -> 
     def limit(share: float) -> int:
         return min(
             max_steps(share * cap, plan.delta, plan.noise_multiplier, plan.sample_rate, plan.accountant, prior=prior)
-            for cap, prior in _caps(plan, priors)
+            for cap, prior in caps(plan, priors)
         )
 
     return StepLimits(limit(WARNING_SHARE), limit(CRITICAL_SHARE), limit(1.0))
 
 
-def _caps(plan: PrivacyPlan, priors: Sequence[Iterable[Segment]]) -> list[tuple[float, History]]:
+def caps(plan: PrivacyPlan, priors: Sequence[Iterable[Segment]]) -> list[tuple[float, History]]:
     """Each cap on epsilon, with what is composed before the plan's own steps."""
-    caps = [(plan.target_epsilon, history) for history in sorted({merge(prior) for prior in priors} or {()})]
-    return caps if plan.run_epsilon is None else [*caps, (plan.run_epsilon, ())]
+    found = [(plan.target_epsilon, history) for history in sorted({merge(prior) for prior in priors} or {()})]
+    return found if plan.run_epsilon is None else [*found, (plan.run_epsilon, ())]

@@ -74,7 +74,7 @@ class PrivacyStatement(_Model):
             unit += f" ({plan.contribution_cap})"
         rows = {
             "Unit": f"{unit}; adding or removing it",
-            "Epsilon of this run": f"{_figures(self.epsilon)} at delta {plan.delta:g}",
+            "Epsilon of this run": f"{_in_words(self.epsilon)} at delta {plan.delta:g}",
             "Mechanism": f"{self.mechanism}, noise multiplier {plan.noise_multiplier:g}, "
             f"clipping norm {plan.max_grad_norm:g}",
             "Sampling": f"rate {self.sample_rate:.6g}: {plan.expected_batch} expected of {plan.population}",
@@ -86,7 +86,7 @@ class PrivacyStatement(_Model):
         lines = ["## Privacy", "", "| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items()), ""]
         lines += ["| All runs on | runs | epsilon | cap |", "|---|---|---|---|"]
         lines += [
-            f"| {item.account} | {item.runs} | {_figures(item.epsilon)} at delta {item.delta:g} "
+            f"| {item.account} | {item.runs} | {_in_words(item.epsilon)} at delta {item.delta:g} "
             f"| {item.target_epsilon:g} |"
             for item in self.composed
         ]
@@ -140,6 +140,6 @@ def figures(history: Sequence[Segment], delta: float) -> EpsilonFigures:
     return EpsilonFigures(rdp=both.rdp, prv=both.prv)
 
 
-def _figures(epsilon: EpsilonFigures) -> str:
+def _in_words(epsilon: EpsilonFigures) -> str:
     prv = "not available" if epsilon.prv is None else f"{epsilon.prv:.3f}"
     return f"{epsilon.rdp:.3f} (RDP), {prv} (PRV)"

@@ -124,14 +124,14 @@ def test_a_history_too_long_to_discretise_is_not_guessed() -> None:
 
 
 @given(SEGMENTS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_order_of_composition_does_not_matter(segments: list[Segment]) -> None:
     assert merge(segments) == merge(reversed(segments))
     assert epsilon(segments, 1e-5, "rdp") == epsilon(list(reversed(segments)), 1e-5, "rdp")
 
 
 @given(SEGMENTS, SEGMENTS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_more_steps_never_cost_less(segments: list[Segment], more: list[Segment]) -> None:
     assert epsilon([*segments, *more], 1e-5, "rdp") >= epsilon(segments, 1e-5, "rdp")
 

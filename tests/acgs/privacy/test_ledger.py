@@ -262,7 +262,7 @@ class TestTampering:
     @pytest.mark.parametrize(
         ("column", "value"),
         [
-            ("body", "replace(body, '30', '03')"),
+            ("body", "replace(body, 'first', 'First')"),
             ("body", "body || ' '"),
             ("kind", "'run_closed'"),
             ("run_id", "'other'"),
@@ -279,15 +279,11 @@ class TestTampering:
             before = connection.execute(LEDGER_TABLE.select().order_by(LEDGER_TABLE.c.sequence)).all()
             connection.execute(text(f"UPDATE privacy_ledger SET {column} = {value} WHERE sequence = {sequence}"))
             after = connection.execute(LEDGER_TABLE.select().order_by(LEDGER_TABLE.c.sequence)).all()
-        if before == after:
-            pytest.skip("this entry has no such text to change")
+        assert before != after
         with pytest.raises(IntegrityError):
             spent.verify()
-        fresh = SqlLedger(engine)
-        # Cutting off the last entry leaves a shorter ledger that holds; only who saw it longer can tell.
-        if (column, sequence) != ("sequence", 5):
-            with pytest.raises(IntegrityError):
-                fresh.reserve("first", 1, 1, mechanism)
+        with pytest.raises(IntegrityError):
+            SqlLedger(engine).reserve("first", 1, 1, mechanism)
 
     @pytest.mark.parametrize("sequence", [1, 2, 3, 4])
     def test_a_removed_entry_stops_training(
