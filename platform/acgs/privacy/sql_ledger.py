@@ -56,7 +56,8 @@ Priors = dict[str, History]
 class SqlLedger:
     """`Ledger` over an engine whose database `acgs.storage.migrate.upgrade` has prepared.
 
-    Threads may share an instance, forked processes not. An instance remembers the entries it has verified and reads the later ones; a fresh one verifies all of them.
+    Threads may share an instance, forked processes not. An instance remembers the entries it has verified and reads the
+    later ones; a fresh one verifies all of them.
     """
 
     def __init__(self, engine: Engine) -> None:
