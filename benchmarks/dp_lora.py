@@ -77,6 +77,8 @@ def build(setting: Setting) -> nn.Module:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from acgs.learning.dp.ffa import freeze_a
+
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=2_000, hidden_size=384, intermediate_size=1_024, num_hidden_layers=4, num_attention_heads=6
@@ -84,9 +86,8 @@ def build(setting: Setting) -> nn.Module:
     model = get_peft_model(
         LlamaForCausalLM(config), LoraConfig(r=setting.rank, lora_alpha=32, target_modules="all-linear")
     )
-    for name, parameter in model.named_parameters():
-        if setting.freeze_a and "lora_A" in name:
-            parameter.requires_grad_(False)
+    if setting.freeze_a:
+        freeze_a(model)
     if setting.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
         model.enable_input_require_grads()

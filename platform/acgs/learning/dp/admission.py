@@ -59,9 +59,7 @@ def check_model(model: nn.Module) -> None:
     """
     for module in model.modules():
         if type(module).__name__ in _WRAPPERS:
-            raise InvalidInputError(
-                f"{type(module).__name__} sums gradients unclipped; pass the model without it"
-            )
+            raise InvalidInputError(f"{type(module).__name__} sums gradients unclipped; pass the model without it")
         if isinstance(module, _BatchNorm):
             raise InvalidInputError("batch norm mixes the examples of a batch; use a model with layer or group norm")
     if not all(module.training for module in model.modules()):

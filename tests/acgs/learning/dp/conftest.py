@@ -97,6 +97,8 @@ def lora_case() -> Iterator[Callable[..., Case]]:
         import torch
         from peft import LoraConfig, get_peft_model
 
+        from acgs.learning.dp import ffa
+
         torch.manual_seed(1)
         base = _base(architecture)
         targets = lora.pop("target_modules", TARGETS.get(architecture, "all-linear"))
@@ -105,10 +107,11 @@ def lora_case() -> Iterator[Callable[..., Case]]:
         if reentrant is not None:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
             model.enable_input_require_grads()
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=0.1)
-                parameter.requires_grad_(not (freeze_a and "lora_A" in name))
+        if freeze_a:
+            ffa.freeze_a(model)
         model.train()
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
