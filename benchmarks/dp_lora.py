@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,7 @@ def stepper(setting: Setting, mode: str) -> Callable[[], None]:
 
         def plain() -> None:
             for _ in range(setting.physical):
-                (losses().sum() / logical).backward()
+                torch.autograd.backward(losses().sum() / logical)
             optimizer.step()
             optimizer.zero_grad()
 
@@ -167,11 +168,11 @@ def _memory_mib(field: str) -> float:
 
 def memory_of_this_process(setting: Setting, mode: str) -> dict[str, float]:
     """MiB over the process without a model, at the peak of `MEMORY_STEPS` steps."""
-    import opacus  # noqa: F401  (loaded in every mode, so that its code counts for none)
     import torch
 
     torch.set_num_threads(1)
-    # Without a first pass the libraries' own buffers would count as the mode's.
+    # Loaded and run once in every mode, so that the libraries' code and buffers count for none.
+    import_module("opacus.grad_sample")
     stepper(Setting(1, 8, 4), mode)()
     before = _memory_mib("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from acgs.errors import InvalidInputError
-from acgs.learning.dp.layers import replace_forward
+from acgs.learning.dp.layers import replace_forward, restore_forward
 from acgs.learning.dp.methods import clip_weights, require_finite
 from acgs.learning.dp.per_example import PerExample, added
 
@@ -27,11 +27,13 @@ class Factored:
         self._parameters = parameters
         self._batch = 0
         self._found: dict[int, PerExample] = {}
-        self._undo = [
-            replace_forward(module, self)
+        self._layers = [
+            module
             for module in model.modules()
             if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
         ]
+        for layer in self._layers:
+            replace_forward(layer, self)
 
     def require_batch(self, rows: int) -> None:
         """Called by a layer in the backward pass."""
@@ -77,6 +79,6 @@ class Factored:
 
     def close(self) -> None:
         """See `ClippingMethod`."""
-        for undo in self._undo:
-            undo()
-        self._undo.clear()
+        for layer in self._layers:
+            restore_forward(layer)
+        self._layers.clear()

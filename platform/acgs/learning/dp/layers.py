@@ -7,7 +7,7 @@ not compute the summed parameter gradient that nobody would use.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from types import MethodType
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +16,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding, linear
 from transformers.pytorch_utils import Conv1D
 
+from acgs.errors import InvalidInputError
 from acgs.learning.dp.per_example import Matrices, PerExample, RowFactors, outer
+
+_RECORDER = "_acgs_recorder"
 
 
 class Recorder(Protocol):
@@ -147,22 +150,27 @@ def supported(module: nn.Module) -> bool:
     return type(module) in FUNCTIONS
 
 
-def replace_forward(module: nn.Module, recorder: Recorder) -> Callable[[], None]:
-    """Let the module compute through its recording function while `recorder.enabled`; call the result to undo it."""
-    original, own = module.forward, "forward" in module.__dict__
-    function = FUNCTIONS[type(module)]
+def replace_forward(module: nn.Module, recorder: Recorder) -> None:
+    """Let the module compute through its recording function while `recorder.enabled`; `restore_forward` undoes it.
 
-    def forward(inputs: torch.Tensor) -> torch.Tensor:
-        if not recorder.enabled:
-            return original(inputs)
-        anchor = next(parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad)
-        return function.apply(inputs, anchor, module, recorder)
+    Raises:
+        InvalidInputError: something else has replaced the computation already, such as an engine that was not closed.
+    """
+    if "forward" in vars(module):
+        raise InvalidInputError("a layer's computation is replaced already; close the earlier engine first")
+    vars(module)[_RECORDER] = recorder
+    # A bound method, so that a deep copy of the model computes with its own weights.
+    module.forward = MethodType(_forward, module)
 
-    def restore() -> None:
-        if own:
-            module.forward = original
-        else:
-            del module.forward
 
-    module.forward = forward
-    return restore
+def restore_forward(module: nn.Module) -> None:
+    """Give the module its class's computation back."""
+    del vars(module)["forward"], vars(module)[_RECORDER]
+
+
+def _forward(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    recorder: Recorder = vars(module)[_RECORDER]
+    if not recorder.enabled:
+        return type(module).forward(module, inputs)
+    anchor = next(parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad)
+    return FUNCTIONS[type(module)].apply(inputs, anchor, module, recorder)

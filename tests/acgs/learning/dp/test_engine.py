@@ -315,6 +315,34 @@ def test_closing_leaves_an_ordinary_model(lora_case: Callable[..., Any], mode: s
     assert not any("forward" in vars(module) for module in case.model.modules())
 
 
+def test_a_copy_of_the_model_computes_with_its_own_weights(lora_case: Callable[..., Any]) -> None:
+    """As for a merged export in mid-run."""
+    import copy
+
+    import torch
+
+    case = lora_case("llama")
+    case.engine(mode="factored")
+    copied = copy.deepcopy(case.model)
+    with torch.no_grad():
+        before = case.losses()
+        for parameter in copied.parameters():
+            parameter.mul_(1.1)
+        assert torch.equal(case.losses(), before)
+        assert not torch.equal(case.losses_of(copied, case.batch), before)
+        merged = copied.merge_and_unload()
+        assert torch.allclose(case.losses_of(merged, case.batch), case.losses_of(copied, case.batch))
+
+
+def test_two_engines_on_one_model_are_refused_until_the_first_is_closed(linear_case: Callable[..., Any]) -> None:
+    case = linear_case()
+    first = case.engine(mode="factored")
+    with pytest.raises(InvalidInputError, match="close the earlier engine"):
+        case.engine(mode="factored")
+    first.close()
+    case.engine(mode="factored")
+
+
 def test_single_gradient_norms_stay_inside(linear_case: Callable[..., Any]) -> None:
     """Norms per example are private: after a step no attribute of engine, method or parameter holds one per example."""
     import torch
