@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -94,6 +95,13 @@ class GovernanceReplica:
                 for name, value in asdict(recent).items()
                 if name not in ("p50_latency_ms", "p95_latency_ms")
             },
+            "targets": {
+                "p99_latency_ms": self.settings.p99_target_ms,
+                "throughput_rps": self.settings.throughput_target,
+                "cache_hit_rate": self.settings.cache_hit_target,
+                "error_rate": self.settings.error_rate_target,
+                "constitutional_compliance_rate": self.settings.compliance_target,
+            },
             "circuit_breaker": {
                 "is_open": is_open,
                 "failure_count": breaker.failure_count,
@@ -135,13 +143,39 @@ def _now() -> str:
 
 
 def _issues(recent: Recent, settings: Settings) -> list[str]:
-    """Targets that the recent requests missed."""
+    """Targets that the service missed. Throughput, hits and compliance are up to what callers send."""
     issues = []
     if recent.p99_latency_ms is not None and recent.p99_latency_ms > settings.p99_target_ms:
         issues.append(f"p99 latency {recent.p99_latency_ms:.1f} ms is above {settings.p99_target_ms} ms")
     if recent.error_rate is not None and recent.error_rate > settings.error_rate_target:
         issues.append(f"error rate {recent.error_rate:.3f} is above {settings.error_rate_target}")
     return issues
+
+
+async def _persistently(
+    remote_logits: RemoteLogits | None, texts: list[str], settings: Settings
+) -> NDArray[np.float32]:
+    """Ask the second tier, again where it failed, within one time limit.
+
+    Raises:
+        UnavailableError: it did not answer; the message says why.
+    """
+    if remote_logits is None:
+        raise UnavailableError("no second tier is deployed")
+    reason = ""
+    try:
+        async with asyncio.timeout(settings.timeout_seconds):
+            for _ in range(settings.max_retries):
+                try:
+                    return await remote_logits(texts)
+                except Exception as error:  # noqa: BLE001 - whatever a remote call raises, the tier did not answer
+                    cause = getattr(error, "cause", error)
+                    reason = cause.message if isinstance(cause, AcgsError) else type(cause).__name__
+                    if isinstance(cause, UnavailableError):
+                        break  # it answered, and cannot score
+    except TimeoutError:
+        reason = f"no answer in {settings.timeout_seconds:g} s"
+    raise UnavailableError(reason)
 
 
 def open_replica(environment: Mapping[str, str], remote_logits: RemoteLogits | None) -> GovernanceReplica:
@@ -172,14 +206,7 @@ def open_replica(environment: Mapping[str, str], remote_logits: RemoteLogits | N
     second = "clauses" if settings.rule_engine == "cedar" or constitution.document.rego else "cedar"
 
     async def ask_second_tier(texts: list[str]) -> NDArray[np.float32]:
-        if remote_logits is None:
-            raise UnavailableError("no second tier is deployed")
-        try:
-            return await remote_logits(texts)
-        except Exception as error:  # whatever a remote call raises, the tier did not answer
-            cause = getattr(error, "cause", error)
-            reason = cause.message if isinstance(cause, AcgsError) else type(cause).__name__
-            raise UnavailableError(reason) from error
+        return await _persistently(remote_logits, texts, settings)
 
     service = GovernanceService(
         governor,

@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     pii_digest_key: SecretStr | None = Field(None, alias="ACGS_PII_DIGEST_KEY", description="keys PII digests")
     redis_url: SecretStr | None = Field(None, alias="REDIS_URL", description="shared cache; default: in process")
 
+    database_url: SecretStr | None = Field(
+        None, alias="ACGS_DATABASE_URL", description="PostgreSQL by URL; default: SQLite in the state directory"
+    )
+
     # The decision.
     governance_mode: Literal["basic", "comprehensive", "production", "audit"] = Field(
         "production", alias="GOVERNANCE_MODE"
@@ -57,8 +61,10 @@ class Settings(BaseSettings):
     legal_confidence_threshold: Fraction | None = Field(None, alias="LEGAL_CONFIDENCE_THRESHOLD")
     cache_ttl: int | None = Field(None, alias="CACHE_TTL", ge=60, description="seconds; default: the domain's")
     cache_size: int = Field(100_000, alias="ACGS_CACHE_SIZE", ge=1)
-    timeout_seconds: float = Field(30.0, alias="TIMEOUT_SECONDS", ge=5, le=300)
-    max_retries: int = Field(3, alias="MAX_RETRIES", ge=1, le=10)
+    timeout_seconds: float = Field(
+        30.0, alias="TIMEOUT_SECONDS", ge=5, le=300, description="for the second tier, all tries together"
+    )
+    max_retries: int = Field(3, alias="MAX_RETRIES", ge=1, le=10, description="tries of the second tier")
     rule_engine: Literal["rego", "cedar", "clauses"] = Field("rego", alias="ACGS_RULE_ENGINE")
     rule_timeout_seconds: float = Field(0.25, alias="ACGS_RULE_TIMEOUT_SECONDS", gt=0)
     audit_durability: Literal["os", "fsync"] = Field("os", alias="AUDIT_DURABILITY")

@@ -112,12 +112,23 @@ class CircuitBreakerHealth(_Schema):
     success_count: int
 
 
+class HealthTargets(_Schema):
+    """What the deployment aims at."""
+
+    p99_latency_ms: float
+    throughput_rps: float
+    cache_hit_rate: float
+    error_rate: float
+    constitutional_compliance_rate: float
+
+
 class HealthResponse(_Schema):
     """Whether the service meets its targets."""
 
     status: Literal["healthy", "degraded", "unhealthy", "critical"]
     timestamp: str
     metrics: HealthMetrics
+    targets: HealthTargets
     circuit_breaker: CircuitBreakerHealth
     issues: list[str]
     constitutional_hash: str
