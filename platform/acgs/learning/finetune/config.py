@@ -1,0 +1,171 @@
+"""The run file: everything that determines a training run. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from acgs.errors import InvalidInputError
+
+Positive = Annotated[int, Field(ge=1)]
+ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TinyModel(_Part):
+    """A Llama-style model with random weights, for trying a run out. Its tokenizer is trained on `corpus`."""
+
+    corpus: Path = Field(description="public text or records; never the private data of a run with privacy")
+    hidden_size: Positive = 128
+    layers: Positive = 4
+    heads: Positive = 4
+    vocabulary: int = Field(2048, ge=300)
+    context: Positive = 512
+    seed: int = 0
+
+
+class BaseModelConfig(_Part):
+    """Where the base comes from: a directory, a hub id that may be downloaded, or a tiny model made here."""
+
+    path: Path | None = None
+    hub: str | None = Field(None, description="downloaded only because it is named here")
+    tiny: TinyModel | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.path, self.hub, self.tiny)) != 1:
+            raise ValueError("give exactly one of path, hub and tiny")
+        return self
+
+
+class LoraSettings(_Part):
+    """LoRA (Hu et al. 2021, arXiv:2106.09685) through PEFT."""
+
+    r: Positive = 16
+    alpha: Positive = 32
+    dropout: float = Field(0.1, ge=0, lt=1)
+    targets: tuple[str, ...] | Literal["all-linear"] = ATTENTION_PROJECTIONS
+    dora: bool = False
+    rslora: bool = False
+    freeze_a: bool = Field(False, description="FFA-LoRA: train B alone, which halves what is trained and noised")
+
+
+class Phase(_Part):
+    """One pass of training: continued pre-training on text (`dapt`) or fine-tuning on answers (`sft`)."""
+
+    kind: Literal["dapt", "sft"]
+    train: Path = Field(description="records as `acgs data import` writes them (JSON lines)")
+    validation: Path
+    method: Literal["lora", "full"] = "lora"
+    epochs: float = Field(3, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
+    schedule: Literal["cosine", "linear", "polynomial", "constant"] = "cosine"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    batch_size: Positive = Field(16, description="examples a step over all workers and accumulation")
+    micro_batch_size: Positive = Field(4, description="examples on a worker at a time")
+    max_grad_norm: float = Field(1.0, ge=0, description="clips the mean gradient; 0 for none")
+    max_length: Positive = 512
+    packing: bool = False
+    private: bool = False
+
+
+class PrivacySettings(_Part):
+    """Differential privacy of the phases marked `private`."""
+
+    target_epsilon: float = Field(8.0, gt=0)
+    run_epsilon: float | None = Field(None, gt=0)
+    delta: float = Field(1e-5, gt=0, lt=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+    unit: Literal["record", "sequence", "user"] = "record"
+    contribution_cap: int | None = Field(None, ge=1)
+    population: str = Field("default", description="whose data it is; user-level spending is added up over it")
+    accountant: Literal["rdp", "prv", "larger"] = "larger"
+    mode: Literal["auto", "factored", "hooks", "ghost"] = "auto"
+    block: Positive = Field(20, description="steps reserved in the ledger at a time")
+
+
+class EvaluationSettings(_Part):
+    """What is measured, and when a run stops early."""
+
+    every_steps: Positive = 250
+    prompts: Path | None = Field(None, description="records whose prompts are answered and judged")
+    max_prompts: Positive = 64
+    max_new_tokens: Positive = 64
+    compliance_threshold: float = Field(0.95, ge=0, le=1)
+    stop_below_threshold: bool = Field(False, description="stop when compliance falls below the threshold")
+
+
+class RunConfig(_Part):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    base_model: BaseModelConfig
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    lora: LoraSettings = LoraSettings()
+    privacy: PrivacySettings | None = None
+    evaluation: EvaluationSettings = EvaluationSettings()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
+    checkpoint_every_steps: Positive = 100
+    keep_checkpoints: Positive = 2
+    workers: Positive = 1
+    use_gpu: bool = False
+    max_failures: int = Field(3, ge=0, description="worker failures after which the run gives up")
+    max_training_seconds: float = Field(3600, gt=0)
+    seed: int = 0
+    export_merged: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        private = [phase for phase in self.phases if phase.private]
+        if private and self.privacy is None:
+            raise ValueError("a phase is private, but the run has no 'privacy' part")
+        if self.privacy is not None and not private:
+            raise ValueError("the run has a 'privacy' part, but no phase is marked private")
+        if private and self.lora.dora and any(phase.method == "lora" for phase in private):
+            raise ValueError("DoRA has no per-example gradients; use LoRA or rsLoRA in a private run")
+        if any(phase.packing for phase in private) and self.privacy and self.privacy.unit != "sequence":
+            raise ValueError("packing mixes documents in a row: a private run that packs has the unit 'sequence'")
+        for phase in self.phases:
+            if phase.batch_size < self.workers:
+                raise ValueError(f"a batch of {phase.batch_size} is smaller than the number of workers")
+        return self
+
+
+def load_run(path: Path) -> RunConfig:
+    """Read a run file. Relative paths in it are relative to the file.
+
+    Raises:
+        InvalidInputError: the file cannot be read, or a setting does not fit; it is named.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInputError(f"{path} cannot be read as YAML: {type(error).__name__}", field="config") from error
+    if not isinstance(raw, dict):
+        raise InvalidInputError(f"{path} holds no settings", field="config")
+    try:
+        return RunConfig.model_validate(_resolved(raw, path.resolve().parent))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "run"
+        raise InvalidInputError(f"{path}: {where}: {first['msg']}", field=where) from error
+
+
+_PATHS = {"train", "validation", "prompts", "path", "corpus"}
+
+
+def _resolved(value: object, folder: Path) -> object:
+    if isinstance(value, dict):
+        return {
+            key: str(folder / item) if key in _PATHS and isinstance(item, str) else _resolved(item, folder)
+            for key, item in value.items()
+        }
+    return [_resolved(item, folder) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,124 @@
+"""Token sequences with what of them is learned: encoding of records, packing, batches of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from acgs.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row: `ids` and, for each position, whether its token is a target. `starts` are where documents begin."""
+
+    ids: tuple[int, ...]
+    targets: tuple[bool, ...]
+    starts: tuple[int, ...] = (0,)
+
+    @property
+    def target_count(self) -> int:
+        """Targets that a next-token loss sees; the first token of a document is predicted from nothing."""
+        firsts = set(self.starts)
+        return sum(wanted for place, wanted in enumerate(self.targets) if place not in firsts)
+
+
+def encode_text(tokenizer: Any, text: str, max_length: int) -> list[Example]:
+    """Running text for DAPT: every token is a target; longer texts become several rows.
+
+    Raises:
+        InvalidInputError: the text has no token.
+    """
+    ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    begin = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    room = max_length - len(begin)
+    rows = [begin + ids[start : start + room] for start in range(0, len(ids), room)]
+    return [Example(tuple(row), (True,) * len(row)) for row in rows if len(row) > 1]
+
+
+def encode_chat(tokenizer: Any, messages: Sequence[Mapping[str, str]], max_length: int) -> Example:
+    """A conversation for SFT: the tokens of the assistant's answers, each with its end mark, are the targets.
+
+    Each answer's place is found by rendering the conversation up to it, so that any chat template works that renders
+    a longer conversation as an extension of a shorter one.
+
+    Raises:
+        InvalidInputError: the last message is no answer, the conversation is longer than `max_length`, or the
+            template is not of that kind.
+    """
+    if not messages or messages[-1]["role"] != "assistant":
+        raise InvalidInputError("a conversation to learn from ends with an assistant's message", field="messages")
+    ids = _render(tokenizer, messages)
+    if len(ids) > max_length:
+        raise InvalidInputError(f"the conversation has {len(ids)} tokens, more than {max_length}", field="max_length")
+    targets = [False] * len(ids)
+    for place, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        start = len(_render(tokenizer, messages[:place], answer_next=True))
+        end = len(_render(tokenizer, messages[: place + 1]))
+        if ids[:start] != _render(tokenizer, messages[:place], answer_next=True) or start >= end:
+            raise InvalidInputError("the chat template renders an answer in no place of its own", field="base_model")
+        targets[start:end] = [True] * (end - start)
+    return Example(tuple(ids), tuple(targets))
+
+
+def _render(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, answer_next: bool = False) -> list[int]:
+    if tokenizer.chat_template is None:
+        raise InvalidInputError("the tokenizer has no chat template; use one of an instruct model", field="base_model")
+    plain = [{"role": message["role"], "content": message["content"]} for message in messages]
+    text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=answer_next)
+    found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return found
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    """A conversation rendered so that the assistant's answer comes next."""
+    return _render(tokenizer, messages, answer_next=True)
+
+
+def pack(examples: Iterable[Example], max_length: int) -> list[Example]:
+    """First-fit packing of rows in their order; documents keep apart through their positions."""
+    packed: list[tuple[list[int], list[bool], list[int]]] = []
+    for example in examples:
+        fitting = next((row for row in packed[-_OPEN_ROWS:] if len(row[0]) + len(example.ids) <= max_length), None)
+        if fitting is None:
+            fitting = ([], [], [])
+            packed.append(fitting)
+        fitting[2].append(len(fitting[0]))
+        fitting[0].extend(example.ids)
+        fitting[1].extend(example.targets)
+    return [Example(tuple(ids), tuple(targets), tuple(starts)) for ids, targets, starts in packed]
+
+
+_OPEN_ROWS = 32
+"""Rows that are still tried; bounds the search."""
+
+
+def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
+    """Tensors of shape (batch, length), padded on the right.
+
+    `input_ids`; `position_ids`, which start anew with each document, so that packed documents do not see each other;
+    `target_mask`, 1 where the token is a target that can be predicted; and `attention_mask` unless rows are packed.
+    """
+    length = max(len(example.ids) for example in examples)
+    ids = np.full((len(examples), length), pad_id, dtype=np.int64)
+    positions = np.tile(np.arange(length), (len(examples), 1))
+    targets = np.zeros((len(examples), length), dtype=np.int64)
+    attention = np.zeros((len(examples), length), dtype=np.int64)
+    for row, example in enumerate(examples):
+        size = len(example.ids)
+        ids[row, :size], targets[row, :size], attention[row, :size] = example.ids, example.targets, 1
+        for start in example.starts:
+            positions[row, start:] -= positions[row, start]
+            targets[row, start] = 0
+        # Padding is a document of its own, which nothing looks at.
+        positions[row, size:] = np.arange(length - size)
+    arrays = {"input_ids": ids, "position_ids": positions, "target_mask": targets}
+    if all(len(example.starts) == 1 for example in examples):
+        arrays["attention_mask"] = attention
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
