@@ -1,0 +1,1 @@
+"""Training data: import, manifest, filter by the constitution, deduplicate, split, render."""
