@@ -1,17 +1,18 @@
-"""`acgs data`: generate labelled scenarios and look into scenario files."""
+"""`acgs data`: generate, import, filter, revise and inspect training data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import track
 
 from acgs.cli.output import say, write_fields, write_json, write_table
+from acgs.cli.progress import Progress, stop_on_interrupt
 from acgs.constitution.source import load_locked
 from acgs.errors import InvalidInputError
 from acgs.governance.scenarios.generator import Scenario
@@ -19,13 +20,27 @@ from acgs.governance.scenarios.generator import generate as generate_scenarios
 from acgs.governance.scenarios.scenario_file import count_scenarios, read_scenarios, write_scenarios
 from acgs.settings import Settings
 
+if TYPE_CHECKING:
+    from acgs.learning.data.dataset import Dataset, DatasetWriter
+    from acgs.learning.data.inspection import RecordCounts
+    from acgs.learning.data.manifest import Manifest
+    from acgs.learning.data.records import Record
+    from acgs.learning.revision.export import Exported
+    from acgs.learning.revision.loop import LoopSettings
+    from acgs.learning.revision.report import BeforeAfter, RevisionReport, Share
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="""Labelled scenarios: a text, a context, and the verdict that the constitution gives on them.""",
+    help="""Training data under the constitution: generate, import, filter, revise, inspect.
+
+    A data set is a folder of JSON lines with a manifest: digests, parents, and every step that made it. It appears
+    whole or not at all, and is checked against its digests whenever it is read.""",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
+Output = Annotated[Path, typer.Option(help="The folder to write; it must not exist.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same data.")]
 
 
 @app.command()
@@ -56,24 +71,326 @@ def _with_progress(scenarios: Iterable[Scenario], count: int, *, quiet: bool) ->
     return track(scenarios, "Generating", total=count, console=console, disable=hidden, transient=True)
 
 
+@app.command("import")
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="A .jsonl, .parquet or .txt file, a saved data set, or hub:OWNER/NAME.")
+    ],
+    output: Output,
+    *,
+    form: Annotated[
+        Literal["columns", "records", "scenarios", "scenario-responses"],
+        typer.Option("--format", help="By columns, as ACGS wrote it, or made of generated scenarios."),
+    ] = "columns",
+    prompt_column: Annotated[str | None, typer.Option(help="Default: prompt.")] = None,
+    response_column: Annotated[str | None, typer.Option(help="Default: response.")] = None,
+    messages_column: Annotated[str | None, typer.Option(help="Chats of role and content. Default: messages.")] = None,
+    transcript_column: Annotated[
+        str | None, typer.Option(help="Turns in one string, 'Human:' and 'Assistant:'. hh-rlhf: chosen.")
+    ] = None,
+    text_column: Annotated[str | None, typer.Option(help="Bare texts. Default: text.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Default: id, else the row's number.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Rows that stay together. Default: group.")] = None,
+    user_column: Annotated[str | None, typer.Option(help="Whose privacy a row touches. Default: user.")] = None,
+    deduplicate: Annotated[bool, typer.Option(help="Drop near-copies; needs all rows in memory.")] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Shares of train, validation and test, as 0.8/0.1/0.1; no group on two sides.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Bring data in as a data set. A download that fails is a failure; nothing is put in its place.
+
+    Examples: `acgs data import chats.jsonl --prompt-column question --response-column answer --output ./set`,
+    `acgs data import hub:Anthropic/hh-rlhf#test --transcript-column chosen --output ./hh --split 0.9/0.05/0.05`
+    """
+    from acgs.learning.data.columns import ColumnMap
+    from acgs.learning.data.dataset import DatasetWriter
+    from acgs.learning.data.importers import import_records
+    from acgs.learning.data.manifest import Operation, Parent
+    from acgs.learning.data.rows import source_digest
+    from acgs.learning.data.splits import parse_shares
+
+    columns = ColumnMap.of(
+        prompt=prompt_column,
+        response=response_column,
+        messages=messages_column,
+        transcript=transcript_column,
+        text=text_column,
+        id=id_column,
+        group=group_column,
+        user=user_column,
+    )
+    shares = parse_shares(split) if split else None
+    with DatasetWriter(output) as writer:
+        records = import_records(source, form=form, columns=columns, seed=seed)
+        steps = [Operation(name="import", parameters={"format": form, **columns.named}, seed=seed)]
+        if deduplicate or shares:
+            records, more = _arranged(records, deduplicate=deduplicate)
+            steps += more
+        if shares:
+            steps.append(Operation(name="split", parameters=dict(shares), seed=seed))
+        count = _write(writer, records, shares, seed)
+        digest = source_digest(source)
+        parent = Parent(name=Path(source).name, digest=digest)
+        manifest = writer.finish(parents=[parent], origins=[digest], operations=steps)
+    _show_written(output, manifest, count, as_json=as_json)
+
+
+def _arranged(records: Iterable[Record], *, deduplicate: bool) -> tuple[Iterator[Record], list[Any]]:
+    from acgs.learning.data.duplicates import without_duplicates
+    from acgs.learning.data.manifest import Operation
+
+    rows = list(records)
+    if not deduplicate:
+        return iter(rows), []
+    kept = without_duplicates(rows)
+    return iter(kept), [Operation(name="deduplicate", parameters={"dropped": len(rows) - len(kept)})]
+
+
+def _write(writer: DatasetWriter, records: Iterable[Record], shares: dict[str, float] | None, seed: int) -> int:
+    """Stream the rows, or hold them where a split has to see all groups first."""
+    from acgs.learning.data.splits import assign_splits
+
+    count = 0
+    if shares is None:
+        for count, record in enumerate(records, start=1):  # noqa: B007 - the count is the result
+            writer.add(record)
+        return count
+    rows = list(records)
+    for record, name in zip(rows, assign_splits([row.keys for row in rows], shares, seed), strict=True):
+        writer.add(record, name)
+    return len(rows)
+
+
+def _show_written(output: Path, manifest: Manifest, rows: int, *, as_json: bool, **more: object) -> None:
+    files = {name: entry.rows for name, entry in manifest.files.items()}
+    if as_json:
+        write_json({"output": str(output), "id": manifest.id, "rows": rows, "files": files, **more})
+    else:
+        parts = ", ".join(f"{name} {count}" for name, count in files.items())
+        say(f"{rows} rows in {output} ({parts}), data set {manifest.id[:16]}")
+
+
+@app.command("filter")
+def filter_(
+    data: Annotated[Path, typer.Argument(help="A data set's folder.")],
+    output: Output,
+    *,
+    uncertain: Annotated[
+        Literal["drop", "keep"], typer.Option(help="What to do with rows that the guard cannot decide.")
+    ] = "drop",
+    judged: Annotated[
+        Literal["all", "response"], typer.Option(help="Judge every message, or the last answer alone.")
+    ] = "all",
+    as_json: AsJson = False,
+) -> None:
+    """Keep what complies with the constitution. rejects.jsonl names every other row with its rules and principles.
+
+    Example: `acgs data filter ./set --output ./clean --judged response`
+    """
+    from acgs.governance.assembly import open_governor
+    from acgs.learning.data.dataset import Dataset, DatasetWriter
+    from acgs.learning.data.filters import ConstitutionFilter
+    from acgs.learning.data.manifest import Operation
+
+    dataset = Dataset(data)
+    governor = open_governor(Settings())
+    judge = ConstitutionFilter(governor, uncertain=uncertain, judged=judged)
+    with DatasetWriter(output) as writer, Progress("Filtering", dataset.manifest.rows) as progress:
+        for path in dataset.files():
+            split = None if path.stem == "data" else path.stem
+            for record in dataset.records(split):
+                rejection = judge.judge(record)
+                if rejection is None:
+                    writer.add(record, split)
+                else:
+                    writer.reject(rejection.line())
+                progress.advance(1)
+        judge.counts.require_any_kept()
+        chosen = {"uncertain": uncertain, "judged": judged, "guard": governor.bundle.version}
+        manifest = writer.finish(
+            parents=[dataset.parent],
+            origins=dataset.manifest.origins,
+            operations=[*dataset.manifest.operations, Operation(name="filter", parameters=chosen)],
+            constitution_digest=governor.constitution.digest,
+        )
+    counts = judge.counts
+    reasons = dict(counts.reasons.most_common())
+    _show_written(output, manifest, counts.kept, as_json=as_json, rejected=counts.rejected, reasons=reasons)
+    if not as_json:
+        say(
+            f"{counts.rejected} rows rejected, see {output / 'rejects.jsonl'}" if counts.rejected else "no row rejected"
+        )
+        if reasons:
+            write_table("Reasons", ("rule or principle", "rows"), reasons.items())
+
+
+@app.command()
+def revise(
+    data: Annotated[Path, typer.Argument(help="A data set's folder, with prompts and responses.")],
+    output: Annotated[Path, typer.Option(help="The folder for chains and results; an unfinished one is continued.")],
+    *,
+    generator: Annotated[
+        str, typer.Option(help="retrieval (offline), hf:FOLDER_OR_ID, or the URL of an OpenAI-compatible endpoint.")
+    ] = "retrieval",
+    model: Annotated[str | None, typer.Option(help="The endpoint's model.")] = None,
+    key_variable: Annotated[str | None, typer.Option(help="Environment variable with the endpoint's key.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Data set whose compliant sentences retrieval uses. Default: the data itself.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=10, help="Revisions of one response at most.")] = 3,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of one answer of the generator.")] = 512,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.7,
+    division: Annotated[
+        Literal["both", "halves"], typer.Option(help="Rows serve as answers and as pairs, or one half each.")
+    ] = "both",
+    refusal_cap: Annotated[float, typer.Option(min=0, max=1, help="Largest share of refusals among revisions.")] = 0.1,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Criticise and revise responses that breach the constitution; those that comply stay as they are.
+
+    Writes chains.jsonl (every round of every row), sft/ and preferences/ (data sets) and report.json, judged by the
+    second tier and another rule engine, which did not take part. Needs the extra 'train'. Killed or interrupted, it
+    goes on where it stopped when it is called again in the same way.
+
+    Examples: `acgs data revise ./set --output ./revised`,
+    `acgs data revise ./set --output ./revised --generator http://localhost:8000/v1 --model llama --division halves`
+    """
+    from acgs.learning.data.dataset import Dataset
+    from acgs.learning.revision.chain import Sampling
+    from acgs.learning.revision.loop import LoopSettings
+    from acgs.learning.revision.opening import GeneratorChoice, open_loop
+    from acgs.learning.revision.run import revise_dataset
+
+    dataset = Dataset(data)
+    if output.exists() and not output.is_dir():
+        raise InvalidInputError(f"{output} is a file; name a folder", field="output")
+    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
+    settings = LoopSettings(max_rounds=rounds, seed=seed, sampling=sampling)
+    choice = GeneratorChoice(generator, model=model, key_variable=key_variable)
+    loop = open_loop(Settings(), choice, settings, corpus=Dataset(corpus) if corpus else dataset)
+    with Progress("Revising", dataset.manifest.rows) as progress, stop_on_interrupt() as stopped:
+        if not revise_dataset(dataset, output, loop, advance=progress.advance, stop=stopped):
+            raise KeyboardInterrupt
+    _finish_revision(dataset, output, settings, division, refusal_cap, as_json=as_json)
+
+
+def _finish_revision(
+    dataset: Dataset,
+    output: Path,
+    settings: LoopSettings,
+    division: Literal["both", "halves"],
+    refusal_cap: float,
+    *,
+    as_json: bool,
+) -> None:
+    from acgs.learning.revision.export import export, write_report
+    from acgs.learning.revision.report import report_on
+    from acgs.learning.revision.run import read_chains
+
+    report = report_on(list(read_chains(output)))
+    write_report(output, report)
+    exported = export(output, dataset, settings, division=division, refusal_cap=refusal_cap)
+    if as_json:
+        write_json({"output": str(output), **asdict(exported), "report": asdict(report)})
+    else:
+        _show_report(output, report, exported)
+
+
+def _show_report(output: Path, report: RevisionReport, exported: Exported) -> None:
+    fields: dict[str, object] = {
+        "rows": report.rows,
+        **report.statuses,
+        **{f"dropped: {name}": count for name, count in report.drop_reasons.items()},
+        "mean rounds": _figure(report.mean_rounds),
+        "content words kept": _figure(report.content_kept),
+        "sentences kept": _figure(report.sentences_kept),
+        "refusals among revisions": _share(report.refusals),
+        "refusals of compliant rows": _share(report.over_refusals),
+        "compliant rows changed": _share(report.controls_changed),
+        "answers, pairs written": f"{exported.answers}, {exported.pairs}",
+    }
+    write_fields(f"{output.name}, judged by {report.evaluator_id}", fields)
+    by = {"usable rows": report.usable_rows, "revised rows": report.revised_rows, "all rows": report.all_rows}
+    columns = ("", "before", "after")
+    write_table("Compliance, 95 % interval", columns, (_compliance(*item) for item in by.items()))
+    write_table("By principle, usable rows", columns, (_compliance(*item) for item in report.per_principle.items()))
+
+
+def _compliance(name: str, figures: BeforeAfter) -> tuple[str, str, str]:
+    return name, _share(figures.before), _share(figures.after)
+
+
+def _figure(value: float | None) -> str:
+    return "no data" if value is None else f"{value:.3f}"
+
+
+def _share(share: Share) -> str:
+    if share.value is None:
+        return "no data"
+    return f"{share.value:.3f} ({share.lower:.3f} to {share.upper:.3f}), {share.count} of {share.n}"
+
+
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A file that `generate` wrote.")], as_json: AsJson = False
+    data: Annotated[Path, typer.Argument(help="A data set's folder, or a file of scenarios.")], as_json: AsJson = False
 ) -> None:
-    """Count a scenario file by domain, verdict and principle, and its duplicates.
+    """Check a data set against its digests and count it, or count a scenario file.
 
-    Example: `acgs data inspect scenarios.jsonl --json`
+    Examples: `acgs data inspect ./set`, `acgs data inspect scenarios.jsonl --json`
     """
-    counts = count_scenarios(read_scenarios(file))
+    if data.is_dir():
+        _inspect_dataset(data, as_json=as_json)
+        return
+    counts = count_scenarios(read_scenarios(data))
     if counts.total == 0:
-        raise InvalidInputError(f"{file.name} holds no scenarios", field="file")
+        raise InvalidInputError(f"{data.name} holds no scenarios", field="data")
     if as_json:
         write_json(asdict(counts))
         return
     totals = {"scenarios": counts.total, "duplicates": counts.duplicates, "groups": counts.groups}
-    write_fields(file.name, dict(totals))
+    write_fields(data.name, dict(totals))
     for title, by in (("Domain", counts.by_domain), ("Verdict", counts.by_verdict), ("Principle", counts.by_principle)):
         write_table(f"By {title.lower()}", (title, "scenarios", "share"), _shares(by, counts.total))
+
+
+def _inspect_dataset(directory: Path, *, as_json: bool) -> None:
+    from acgs.learning.data.dataset import Dataset
+    from acgs.learning.data.inspection import count_records
+    from acgs.learning.revision.export import holds_pairs, pair_records
+
+    dataset = Dataset(directory)
+    counts = count_records(pair_records(dataset) if holds_pairs(dataset) else dataset.records())
+    if as_json:
+        manifest = dataset.manifest.model_dump(mode="json")
+        write_json({"digests": "match", "manifest": manifest, "counts": asdict(counts)})
+    else:
+        _show_dataset(directory, dataset.manifest, counts)
+
+
+def _show_dataset(directory: Path, manifest: Manifest, counts: RecordCounts) -> None:
+    constitution = manifest.constitution_digest
+    fields: dict[str, object] = {
+        "digests": "match",
+        "data set": manifest.id,
+        "constitution": constitution or "not judged",
+        "parents": ", ".join(f"{parent.name} {parent.digest[:16]}" for parent in manifest.parents),
+        "steps": " -> ".join(step.name for step in manifest.operations),
+        "rows": counts.rows,
+        "groups": counts.groups,
+        "users": counts.users,
+    }
+    write_fields(directory.name, fields)
+    write_table("Files", ("file", "rows", "bytes"), ((n, e.rows, e.size) for n, e in manifest.files.items()))
+    words = {"words": counts.words, "words of the response": counts.response_words or {}}
+    columns = ("", *counts.words)
+    write_table("Lengths", columns, ((name, *(f"{v:.0f}" for v in by.values())) for name, by in words.items() if by))
+    tables = {"form": counts.forms, "source": counts.by_source, "domain": counts.by_domain}
+    for title, by in (tables | {"breached principle": counts.by_principle}).items():
+        if by:
+            write_table(f"By {title}", (title, "rows", "share"), _shares(by, counts.rows))
 
 
 def _shares(by: dict[str, int], total: int) -> list[tuple[str, int, str]]:

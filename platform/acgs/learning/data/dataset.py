@@ -14,10 +14,10 @@ from acgs.errors import InvalidInputError
 from acgs.files import sync_directory
 from acgs.learning.data.manifest import Manifest, Operation, Parent, read_manifest, seal, verified_manifest
 from acgs.learning.data.records import Record, parse_record
+from acgs.learning.data.splits import SPLITS
 
 DATA: Final = "data.jsonl"
 REJECTS: Final = "rejects.jsonl"
-SPLITS: Final = ("train", "validation", "test")
 
 
 class DatasetWriter:

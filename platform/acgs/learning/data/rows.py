@@ -34,16 +34,12 @@ def open_rows(source: str) -> Rows:
         return _hub(source.removeprefix(HUB))
     path = Path(source)
     if not path.exists():
-        raise InvalidInputError(
-            f"{source} does not exist; the hub's data sets are named 'hub:...'", field="input"
-        )
+        raise InvalidInputError(f"{source} does not exist; the hub's data sets are named 'hub:...'", field="input")
     if path.is_dir():
         return _saved_dataset(path)
     readers = {".jsonl": _json_lines, ".parquet": _parquet, ".txt": _paragraphs}
     if path.suffix not in readers:
-        raise InvalidInputError(
-            f"{path.name}: give .jsonl, .parquet, .txt, a saved data set or hub:...", field="input"
-        )
+        raise InvalidInputError(f"{path.name}: give .jsonl, .parquet, .txt, a saved data set or hub:...", field="input")
     return readers[path.suffix](path)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from acgs.errors import InvalidInputError
 
+SPLITS: Final = ("train", "validation", "test")
 _TOLERANCE: Final = 1e-9
 
 
@@ -38,6 +39,21 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
     """
     if not fractions or min(fractions.values()) <= 0 or abs(sum(fractions.values()) - 1) > _TOLERANCE:
         raise InvalidInputError("the shares of a split are positive and add up to 1", field="split")
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Shares by split: `0.8/0.1/0.1` is train, validation and test, `0.9/0.1` is train and test.
+
+    Raises:
+        InvalidInputError: these are no such numbers, or they do not add up to 1.
+    """
+    try:
+        numbers = [float(part) for part in text.split("/")]
+        shares = dict(zip(SPLITS if len(numbers) > 2 else (SPLITS[0], SPLITS[-1]), numbers, strict=True))
+    except ValueError as error:
+        raise InvalidInputError("give the shares as 0.8/0.1/0.1 or 0.9/0.1", field="split") from error
+    check_fractions(shares)
+    return shares
 
 
 def assign_splits(keys: Iterable[tuple[str, ...]], fractions: Mapping[str, float], seed: int) -> list[str]:

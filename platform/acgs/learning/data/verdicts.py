@@ -41,9 +41,17 @@ class TextVerdict:
 
 
 def judge_text(
-    governor: Governor, text: str, domain: str = "general", context: Mapping[str, Any] | None = None
+    governor: Governor,
+    text: str,
+    domain: str = "general",
+    context: Mapping[str, Any] | None = None,
+    *,
+    certainty: float = 0.0,
 ) -> TextVerdict:
     """Judge a text.
+
+    Args:
+        certainty: a `comply` with a lower calibrated probability of being right than this counts as `uncertain`.
 
     Raises:
         InvalidInputError: unknown domain, or a context field of the wrong type.
@@ -54,13 +62,13 @@ def judge_text(
     spans = sentence_spans(text)
     parts = [governor.decide(text[start:end], domain) for start, end in spans] if len(spans) > 1 else [whole]
     flagged = tuple(
-        SentenceVerdict(start, end, verdict_of(decision), breached_principles(decision, known))
+        SentenceVerdict(start, end, verdict_of(decision, certainty), breached_principles(decision, known))
         for (start, end), decision in zip(spans, parts, strict=True)
-        if verdict_of(decision) != "comply"
+        if verdict_of(decision, certainty) != "comply"
     )
-    verdict = max((verdict_of(whole), *(part.verdict for part in flagged)), key=_WORST.index)
+    verdict = max((verdict_of(whole, certainty), *(part.verdict for part in flagged)), key=_WORST.index)
     named = [name for part in flagged for name in part.principles]
-    if verdict_of(whole) != "comply":
+    if verdict_of(whole, certainty) != "comply":
         named += breached_principles(whole, known)
     return TextVerdict(
         verdict=verdict,
@@ -71,9 +79,13 @@ def judge_text(
     )
 
 
-def verdict_of(decision: Decision) -> str:
-    """A breach of a rule or a domain's requirement is a violation like any other."""
-    return "violate" if decision.evidence.blocked else decision.final_decision
+def verdict_of(decision: Decision, certainty: float = 0.0) -> str:
+    """A breach of a rule or a domain's requirement is a violation like any other; a weak `comply` is uncertain."""
+    if decision.evidence.blocked:
+        return "violate"
+    verdict = decision.final_decision
+    weak = 1.0 - decision.consensus.violation_probability < certainty
+    return "uncertain" if verdict == "comply" and weak else verdict
 
 
 def breached_principles(decision: Decision, known: list[str]) -> tuple[str, ...]:
