@@ -46,6 +46,7 @@ SUB_COMMANDS: Final = {
     "privacy": SubCommand("acgs.cli.privacy", "Show what training has spent of a data set's privacy; plan a run."),
     "constitution": SubCommand("acgs.cli.constitution", "Show, lint, test, compare and lock the constitution."),
     "audit": SubCommand("acgs.cli.audit", "Sequence, verify, prove and export the tamper-evident log."),
+    "token": SubCommand("acgs.cli.token", "Give people and programs access to the services."),
     "data": SubCommand("acgs.cli.data", "Generate labelled scenarios and look into scenario files."),
 }
 
