@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from acgs.errors import InvalidInputError
+from acgs.settings import Settings
 
 DATABASE_FILE: Final = "acgs.db"
 BUSY_TIMEOUT_SECONDS: Final = 30
@@ -25,6 +26,11 @@ IMMEDIATE: Final = "acgs_immediate"
 def default_url(state_dir: Path) -> str:
     """The URL of the SQLite file in `state_dir`."""
     return URL.create("sqlite", database=str(state_dir.absolute() / DATABASE_FILE)).render_as_string()
+
+
+def configured_url(settings: Settings) -> SecretStr:
+    """The URL that the deployment names, or the SQLite file in its state directory."""
+    return settings.database_url or SecretStr(default_url(settings.state_dir))
 
 
 def open_engine(url: SecretStr | str, *, create: bool = True) -> Engine:

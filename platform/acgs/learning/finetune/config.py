@@ -60,8 +60,7 @@ class Phase(_Part):
     """One pass of training: continued pre-training on text (`dapt`) or fine-tuning on answers (`sft`)."""
 
     kind: Literal["dapt", "sft"]
-    train: Path = Field(description="records as `acgs data import` writes them (JSON lines)")
-    validation: Path
+    data: Path = Field(description="a data set of `acgs data import` with the splits train and validation")
     method: Literal["lora", "full"] = "lora"
     epochs: float = Field(3, gt=0)
     learning_rate: float = Field(2e-4, gt=0)
@@ -83,8 +82,7 @@ class PrivacySettings(_Part):
     run_epsilon: float | None = Field(None, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
     max_grad_norm: float = Field(1.0, gt=0)
-    unit: Literal["record", "sequence", "user"] = "record"
-    contribution_cap: int | None = Field(None, ge=1)
+    unit: Literal["record", "sequence"] = "record"
     population: str = Field("default", description="whose data it is; user-level spending is added up over it")
     accountant: Literal["rdp", "prv", "larger"] = "larger"
     mode: Literal["auto", "factored", "hooks", "ghost"] = "auto"
@@ -95,7 +93,9 @@ class EvaluationSettings(_Part):
     """What is measured, and when a run stops early."""
 
     every_steps: Positive = 250
-    prompts: Path | None = Field(None, description="records whose prompts are answered and judged")
+    prompts: Path | None = Field(
+        None, description="a data set whose prompts are answered and judged; default: the last phase's validation"
+    )
     max_prompts: Positive = 64
     max_new_tokens: Positive = 64
     compliance_threshold: float = Field(0.95, ge=0, le=1)
@@ -133,6 +133,13 @@ class RunConfig(_Part):
             raise ValueError("DoRA has no per-example gradients; use LoRA or rsLoRA in a private run")
         if any(phase.packing for phase in private) and self.privacy and self.privacy.unit != "sequence":
             raise ValueError("packing mixes documents in a row: a private run that packs has the unit 'sequence'")
+        methods = [phase.method for phase in self.phases]
+        if "full" in methods[methods.index("lora") if "lora" in methods else len(methods) :]:
+            raise ValueError("a phase that trains all weights comes before those that train LoRA")
+        if len(private) > 1:
+            raise ValueError("one phase of a run can be private; make the other a run of its own")
+        if private and self.base_model.tiny is not None and private[0].data in self.base_model.tiny.corpus.parents:
+            raise ValueError("the tokenizer's corpus lies in the private data; a tokenizer trained on it leaks")
         for phase in self.phases:
             if phase.batch_size < self.workers:
                 raise ValueError(f"a batch of {phase.batch_size} is smaller than the number of workers")
@@ -159,7 +166,7 @@ def load_run(path: Path) -> RunConfig:
         raise InvalidInputError(f"{path}: {where}: {first['msg']}", field=where) from error
 
 
-_PATHS = {"train", "validation", "prompts", "path", "corpus"}
+_PATHS = {"data", "prompts", "path", "corpus"}
 
 
 def _resolved(value: object, folder: Path) -> object:

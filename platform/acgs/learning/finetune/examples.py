@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from acgs.errors import InvalidInputError
+from acgs.learning.data.chat import encode
+from acgs.learning.data.records import Message, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,45 +42,43 @@ def encode_text(tokenizer: Any, text: str, max_length: int) -> list[Example]:
     return [Example(tuple(row), (True,) * len(row)) for row in rows if len(row) > 1]
 
 
-def encode_chat(tokenizer: Any, messages: Sequence[Mapping[str, str]], max_length: int) -> Example:
+def encode_chat(tokenizer: Any, messages: Sequence[Message], max_length: int) -> Example:
     """A conversation for SFT: the tokens of the assistant's answers, each with its end mark, are the targets.
-
-    Each answer's place is found by rendering the conversation up to it, so that any chat template works that renders
-    a longer conversation as an extension of a shorter one.
 
     Raises:
         InvalidInputError: the last message is no answer, the conversation is longer than `max_length`, or the
-            template is not of that kind.
+            assistant's tokens cannot be told.
     """
-    if not messages or messages[-1]["role"] != "assistant":
+    if not messages or messages[-1].role != "assistant":
         raise InvalidInputError("a conversation to learn from ends with an assistant's message", field="messages")
-    ids = _render(tokenizer, messages)
-    if len(ids) > max_length:
-        raise InvalidInputError(f"the conversation has {len(ids)} tokens, more than {max_length}", field="max_length")
-    targets = [False] * len(ids)
-    for place, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        start = len(_render(tokenizer, messages[:place], answer_next=True))
-        end = len(_render(tokenizer, messages[: place + 1]))
-        if ids[:start] != _render(tokenizer, messages[:place], answer_next=True) or start >= end:
-            raise InvalidInputError("the chat template renders an answer in no place of its own", field="base_model")
-        targets[start:end] = [True] * (end - start)
-    return Example(tuple(ids), tuple(targets))
+    encoded = encode(messages, tokenizer)
+    if len(encoded.input_ids) > max_length:
+        raise InvalidInputError(
+            f"the conversation has {len(encoded.input_ids)} tokens, more than {max_length}", field="max_length"
+        )
+    return Example(tuple(encoded.input_ids), tuple(encoded.loss_mask))
 
 
-def _render(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, answer_next: bool = False) -> list[int]:
-    if tokenizer.chat_template is None:
-        raise InvalidInputError("the tokenizer has no chat template; use one of an instruct model", field="base_model")
-    plain = [{"role": message["role"], "content": message["content"]} for message in messages]
-    text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=answer_next)
-    found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return found
+def encode_records(
+    tokenizer: Any, records: Iterable[Record], kind: Literal["dapt", "sft"], max_length: int
+) -> list[Example]:
+    """Examples of a data set, in its order.
 
-
-def prompt_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
-    """A conversation rendered so that the assistant's answer comes next."""
-    return _render(tokenizer, messages, answer_next=True)
+    Raises:
+        InvalidInputError: a record cannot be encoded (it is named), or there is none.
+    """
+    examples: list[Example] = []
+    for record in records:
+        try:
+            if kind == "dapt":
+                examples += encode_text(tokenizer, record.contents, max_length)
+            else:
+                examples.append(encode_chat(tokenizer, record.messages, max_length))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"record {record.id}: {error.message}", field=error.field) from error
+    if not examples:
+        raise InvalidInputError("the data holds nothing to train on", field="data")
+    return examples
 
 
 def pack(examples: Iterable[Example], max_length: int) -> list[Example]:

@@ -1,0 +1,316 @@
+"""Fine-tune a model under the constitution: `python -m train_jobs.constitutional --config run.yaml --output DIR`.
+
+Runs as it stands or through `ray job submit`. Started again with the same output, it goes on from its last checkpoint.
+Exit codes: 0 trained, 1 failed on the way, 2 refused before anything was computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from acgs.constitution.lock import LockedConstitution
+from acgs.constitution.source import load_locked
+from acgs.errors import AcgsError, InvalidInputError
+from acgs.files import write_atomic
+from acgs.settings import Settings
+
+RUN = "run.json"
+START_TIMEOUT_SECONDS = "600"
+"""Starting workers takes minutes on a slow machine; Ray Train's own minute and endless retries look like a hang."""
+
+
+class TrainingFailedError(AcgsError):
+    """Training began and could not be finished."""
+
+    code = "training_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that may start: everything that can be refused beforehand was looked at."""
+
+    run_id: str
+    config: Any
+    config_digest: str
+    constitution: LockedConstitution
+    datasets: list[Any]
+    plan: Any
+    output: Path
+    settings: Settings
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the job."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, help="the run file (YAML)")
+    parser.add_argument("--output", type=Path, required=True, help="folder for adapter, model, card and report")
+    parser.add_argument("--session", help="id of the session that the training service started this job for")
+    parser.add_argument("--check", action="store_true", help="look at everything that can be refused, and stop")
+    return parser.parse_args(arguments)
+
+
+def prepare(config_path: Path, output: Path) -> Prepared:
+    """Check configuration, data, resources and privacy budget before anything is computed.
+
+    Raises:
+        AcgsError: naming what is in the way.
+    """
+    from acgs.learning.data.dataset import Dataset
+    from acgs.learning.finetune.config import load_run
+
+    settings = Settings()
+    config = load_run(config_path)
+    constitution = load_locked(settings.constitution_path)
+    datasets = [Dataset(phase.data) for phase in config.phases]
+    for dataset in datasets:
+        dataset.files("train"), dataset.files("validation")
+    output = output.resolve()
+    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    run_id = _run_id(output, config.name, digest)
+    plan = _open_budget(config, datasets, settings, run_id) if config.privacy is not None else None
+    return Prepared(run_id, config, digest, constitution, datasets, plan, output, settings)
+
+
+def _run_id(output: Path, name: str, digest: str) -> str:
+    """The run's name in ledger and audit log; an output folder belongs to one run."""
+    path = output / RUN
+    if path.exists():
+        known: dict[str, str] = orjson.loads(path.read_bytes())
+        if known["config_digest"] != digest:
+            raise InvalidInputError(f"{output} holds another run; name another output", field="output")
+        return known["run_id"]
+    run_id = f"{name}-{secrets.token_hex(4)}"
+    write_atomic(path, orjson.dumps({"run_id": run_id, "config_digest": digest}))
+    return run_id
+
+
+def _open_budget(config: Any, datasets: list[Any], settings: Settings, run_id: str) -> Any:
+    """Plan the noise and open the run in the ledger, or refuse it."""
+    from acgs.learning.finetune.base_models import open_base
+    from acgs.learning.finetune.batches import BatchOrder
+    from acgs.learning.finetune.examples import encode_records, pack
+    from acgs.privacy.ledger import DataSet
+    from acgs.privacy.plan import plan_privacy
+    from acgs.privacy.sql_ledger import SqlLedger
+    from acgs.storage.engine import configured_url, open_engine
+    from acgs.storage.migrate import upgrade
+
+    privacy = config.privacy
+    number = next(place for place, phase in enumerate(config.phases) if phase.private)
+    phase, dataset = config.phases[number], datasets[number]
+    engine = open_engine(configured_url(settings))
+    upgrade(engine)
+    ledger = SqlLedger(engine)
+    charged = [DataSet(origin, privacy.population) for origin in dataset.manifest.origins]
+    try:
+        return ledger.run(run_id).plan
+    except InvalidInputError:
+        pass  # a new run
+    examples = encode_records(
+        open_base(config.base_model).tokenizer, dataset.records("train"), phase.kind, phase.max_length
+    )
+    examples = pack(examples, phase.max_length) if phase.packing else examples
+    if privacy.unit == "record" and len(examples) != sum(1 for _ in dataset.records("train")):
+        raise InvalidInputError(
+            "a record makes several rows at this max_length; use the unit 'sequence' or a larger max_length",
+            field="privacy.unit",
+        )
+    accounts = [ledger.account(item.id) for item in charged]
+    plan = plan_privacy(
+        population=len(examples),
+        expected_batch=phase.batch_size,
+        steps=BatchOrder(len(examples), phase.batch_size, config.seed).steps(phase.epochs),
+        target_epsilon=privacy.target_epsilon,
+        run_epsilon=privacy.run_epsilon,
+        delta=privacy.delta,
+        max_grad_norm=privacy.max_grad_norm,
+        accountant=privacy.accountant,
+        unit=privacy.unit,
+        priors=[account.committed() for account in accounts if account is not None] or [()],
+    )
+    ledger.open_run(run_id, plan, charged, owner="train_jobs.constitutional")
+    return plan
+
+
+def train(prepared: Prepared) -> None:
+    """Run the workers to their end.
+
+    Raises:
+        TrainingFailedError, InvalidInputError: with the worker's own words.
+    """
+    import ray
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from train_jobs.constitutional_worker import FAILURE, OUTCOME, work
+
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_SECONDS)
+    config, output = prepared.config, prepared.output
+    for stale in (FAILURE, OUTCOME):
+        (output / stale).unlink(missing_ok=True)
+    _connect(ray)
+    _check_resources(config, ray.cluster_resources())  # type: ignore[no-untyped-call]
+    settings = {
+        "config": config.model_dump(mode="json"),
+        "output": str(output),
+        "state_dir": str(prepared.settings.state_dir.resolve()),
+        "constitution_digest": prepared.constitution.digest,
+        "run_id": prepared.run_id,
+        "plan": prepared.plan.model_dump(mode="json") if prepared.plan else None,
+        "threads": 1 if config.workers > 1 else max(1, (os.cpu_count() or 2) // 2),
+    }
+    trainer = TorchTrainer(
+        work,
+        train_loop_config=settings,
+        torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
+        run_config=RunConfig(
+            name="ray-train",
+            storage_path=str(output),
+            failure_config=FailureConfig(
+                max_failures=config.max_failures,
+                controller_failure_limit=3,  # type: ignore[call-arg]
+            ),
+            checkpoint_config=CheckpointConfig(num_to_keep=config.keep_checkpoints),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:  # Ray Train's errors have no base of their own
+        raise TrainingFailedError(_last_line(error)) from error
+    if (output / FAILURE).exists():
+        failure = orjson.loads((output / FAILURE).read_bytes())
+        raise TrainingFailedError(failure["message"])
+    if not (output / OUTCOME).exists():
+        raise TrainingFailedError("the workers ended without an outcome; see their logs")
+
+
+def _connect(ray: Any) -> None:
+    """Join the cluster that submitted this job, else start one on loopback that ends with it.
+
+    Never whatever cluster Ray remembers on this machine: it may be somebody else's, or long gone.
+    """
+    if ray.is_initialized():
+        return
+    if "RAY_ADDRESS" in os.environ:
+        ray.init()
+    else:
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1")
+
+
+def _check_resources(config: Any, available: dict[str, float]) -> None:
+    wanted = {"GPU" if config.use_gpu else "CPU": float(config.workers)}
+    for kind, amount in wanted.items():
+        found = available.get(kind, 0.0)
+        if found < amount:
+            raise InvalidInputError(
+                f"{config.workers} workers need {amount:g} {kind}, the cluster has {found:g}", field="workers"
+            )
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def conclude(prepared: Prepared) -> dict[str, Any]:
+    """Merge, state the privacy, write card and report, and put the run on record."""
+    from acgs.learning.finetune.outcome import RunOutcome
+    from acgs.learning.finetune.report import write_report
+    from acgs.learning.finetune.results import collect_adapter, full_report
+    from train_jobs.constitutional_worker import OUTCOME
+
+    output = prepared.output
+    outcome = RunOutcome.model_validate_json((output / OUTCOME).read_bytes())
+    statement = _statement(prepared) if prepared.plan else None
+    adapter_bytes = collect_adapter(prepared.config, output)
+    report = full_report(
+        prepared.config,
+        outcome,
+        run_id=prepared.run_id,
+        config_digest=prepared.config_digest,
+        constitution_digest=prepared.constitution.digest,
+        data=[
+            {"phase": phase.kind, "id": dataset.manifest.id, "rows": dataset.manifest.rows}
+            for phase, dataset in zip(prepared.config.phases, prepared.datasets, strict=True)
+        ],
+        acgs_version=version("acgs"),
+        adapter_bytes=adapter_bytes,
+        privacy=statement.model_dump(mode="json") if statement else None,
+    )
+    from acgs.learning.finetune.card import model_card
+
+    write_atomic(output / "MODEL_CARD.md", model_card(report, statement.markdown() if statement else None).encode())
+    write_report(output, report, outcome.phases)
+    return report
+
+
+def _statement(prepared: Prepared) -> Any:
+    from acgs.privacy.sql_ledger import SqlLedger
+    from acgs.privacy.statement import state_privacy
+    from acgs.storage.engine import configured_url, open_engine
+
+    ledger = SqlLedger(open_engine(configured_url(prepared.settings), create=False))
+    ledger.close_run(prepared.run_id)
+    return state_privacy(ledger, prepared.run_id)
+
+
+def record(settings: Settings, kind: str, run_id: str, details: dict[str, Any]) -> None:
+    """Put an event of the run into the audit log."""
+    from acgs.audit.entries import Event
+    from acgs.audit.journal import Journal
+    from acgs.audit.keys import SigningKey
+    from acgs.audit.layout import AuditDirectory
+    from acgs.audit.recorder import AuditRecorder
+
+    layout = AuditDirectory(settings.state_dir.resolve() / "audit")
+    path = settings.signing_key_path or layout.signing_key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    identity = f"train-{run_id}-{secrets.token_hex(3)}"
+    recorder = AuditRecorder(Journal(layout.journals, identity), SigningKey.load_or_create(path), identity)
+    recorder.record_event(Event(kind=kind, actor="train_jobs.constitutional", subject=run_id, details=details))
+    recorder.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the job; returns the exit code."""
+    options = parse_arguments(arguments)
+    try:
+        prepared = prepare(options.config, options.output)
+    except AcgsError as error:
+        sys.stderr.write(f"acgs: {error.message}\n")
+        return 2
+    if options.check:
+        sys.stdout.write(f"{prepared.config.name} can start as {prepared.run_id}\n")
+        return 0
+    try:
+        train(prepared)
+        report = conclude(prepared)
+    except AcgsError as error:
+        record(prepared.settings, "constitutional_training_failed", prepared.run_id, {"reason": error.code})
+        sys.stderr.write(f"acgs: {error.message}\n")
+        return 2 if isinstance(error, InvalidInputError) else 1
+    details = {
+        "constitution_digest": prepared.constitution.digest,
+        "config_digest": prepared.config_digest,
+        "data": [item["id"] for item in report["data"]],
+        "ledger_head": (report["privacy"] or {}).get("ledger_head"),
+    }
+    record(prepared.settings, "constitutional_training_completed", prepared.run_id, details)
+    sys.stdout.write(f"{prepared.output / 'report.html'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    raise SystemExit(main())
