@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from acgs.learning.data.records import Message
+
 if TYPE_CHECKING:
     from acgs.learning.finetune.base_models import Base
     from acgs.learning.finetune.examples import Example
@@ -15,11 +17,11 @@ if TYPE_CHECKING:
 WORDS = tuple("the garden grows herbs and small trees near an old stone wall in spring rain while bees visit".split())  # noqa: SIM905
 
 
-def conversation(number: int) -> list[dict[str, str]]:
+def conversation(number: int) -> list[Message]:
     rng = random.Random(number)
     return [
-        {"role": "user", "content": " ".join(rng.choices(WORDS, k=6)) + "?"},
-        {"role": "assistant", "content": " ".join(rng.choices(WORDS, k=rng.randrange(4, 20))) + "."},
+        Message(role="user", content=" ".join(rng.choices(WORDS, k=6)) + "?"),
+        Message(role="assistant", content=" ".join(rng.choices(WORDS, k=rng.randrange(4, 20))) + "."),
     ]
 
 

@@ -21,7 +21,7 @@ def test_the_targets_are_the_answers_and_their_end_marks(base: Base) -> None:
     example = encode_chat(base.tokenizer, messages, 128)
     wanted = [token for token, target in zip(example.ids, example.targets, strict=True) if target]
     end = base.tokenizer.eos_token
-    assert base.tokenizer.decode(wanted) == messages[1]["content"] + end + messages[3]["content"] + end
+    assert base.tokenizer.decode(wanted) == messages[1].content + end + messages[3].content + end
 
 
 def test_a_conversation_that_does_not_fit_or_ends_with_a_question_is_refused(base: Base) -> None:
@@ -36,7 +36,7 @@ def test_a_conversation_that_does_not_fit_or_ends_with_a_question_is_refused(bas
 def test_long_text_becomes_rows_that_hold_all_of_it(base: Base, corpus_file: object) -> None:
     from acgs.learning.finetune.examples import encode_text
 
-    text = " ".join(message["content"] for number in range(20) for message in conversation(number))
+    text = " ".join(message.content for number in range(20) for message in conversation(number))
     rows = encode_text(base.tokenizer, text, 32)
     assert all(len(row.ids) <= 32 for row in rows)
     tokens = [token for row in rows for token in row.ids if token != base.tokenizer.bos_token_id]

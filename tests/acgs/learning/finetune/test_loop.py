@@ -49,7 +49,7 @@ def phase_of(**changes: Any) -> Phase:
     from acgs.learning.finetune.config import Phase
 
     settings = {
-        "kind": "sft", "train": "t", "validation": "v", "epochs": 2, "batch_size": 6, "micro_batch_size": 4,
+        "kind": "sft", "data": "d", "epochs": 2, "batch_size": 6, "micro_batch_size": 4,
         "learning_rate": 1e-2, "warmup_steps": 2, "schedule": "cosine", "max_grad_norm": 1.0,
     }  # fmt: skip
     return Phase.model_validate({**settings, **changes})
