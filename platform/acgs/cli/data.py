@@ -198,15 +198,13 @@ def filter_(
     governor = open_governor(Settings())
     judge = ConstitutionFilter(governor, uncertain=uncertain, judged=judged)
     with DatasetWriter(output) as writer, Progress("Filtering", dataset.manifest.rows) as progress:
-        for path in dataset.files():
-            split = None if path.stem == "data" else path.stem
-            for record in dataset.records(split):
-                rejection = judge.judge(record)
-                if rejection is None:
-                    writer.add(record, split)
-                else:
-                    writer.reject(rejection.line())
-                progress.advance(1)
+        for split, record in dataset.split_records():
+            rejection = judge.judge(record)
+            if rejection is None:
+                writer.add(record, split)
+            else:
+                writer.reject(rejection.line())
+            progress.advance(1)
         judge.counts.require_any_kept()
         chosen = {"uncertain": uncertain, "judged": judged, "guard": governor.bundle.version}
         manifest = writer.finish(
@@ -242,6 +240,9 @@ def revise(
     rounds: Annotated[int, typer.Option(min=1, max=10, help="Revisions of one response at most.")] = 3,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of one answer of the generator.")] = 512,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.7,
+    certainty: Annotated[
+        float, typer.Option(min=0, max=1, help="Least probability of complying; a higher one revises good rows too.")
+    ] = 0.7,
     division: Annotated[
         Literal["both", "halves"], typer.Option(help="Rows serve as answers and as pairs, or one half each.")
     ] = "both",
@@ -269,8 +270,9 @@ def revise(
         raise InvalidInputError(f"{output} is a file; name a folder", field="output")
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
     settings = LoopSettings(max_rounds=rounds, seed=seed, sampling=sampling)
+    source = Dataset(corpus) if corpus else dataset
     choice = GeneratorChoice(generator, model=model, key_variable=key_variable)
-    loop = open_loop(Settings(), choice, settings, corpus=Dataset(corpus) if corpus else dataset)
+    loop = open_loop(Settings(), choice, settings, corpus=source, certainty=certainty)
     with Progress("Revising", dataset.manifest.rows) as progress, stop_on_interrupt() as stopped:
         if not revise_dataset(dataset, output, loop, advance=progress.advance, stop=stopped):
             raise KeyboardInterrupt

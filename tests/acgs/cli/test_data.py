@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,3 +83,91 @@ def test_a_count_of_nothing_and_a_folder_as_output_are_refused(
     assert _generate(tmp_path) == 2
     assert "folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def _run(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    capsys.readouterr()
+    code = run(["data", *map(str, words), "--json"])
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert code == 0, told
+    return told
+
+
+def _responses(folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    _generate(folder / "s.jsonl", count=300)
+    _run(capsys, "import", folder / "s.jsonl", "--format", "scenario-responses", "--output", folder / "set")
+    return folder / "set"
+
+
+def test_import_inspect_filter_and_revise_in_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ACGS_STATE_DIR", str(tmp_path / "state"))
+    data = _responses(tmp_path, capsys)
+    inspected = _run(capsys, "inspect", data)
+    rows = inspected["counts"]["rows"]
+    assert inspected["digests"] == "match"
+    filtered = _run(capsys, "filter", data, "--output", tmp_path / "clean", "--judged", "response")
+    rejects = (tmp_path / "clean" / "rejects.jsonl").read_text().splitlines()
+    assert filtered["rows"] + filtered["rejected"] == rows
+    assert len(rejects) == filtered["rejected"] > 0
+    revised = _run(capsys, "revise", data, "--output", tmp_path / "out")
+    assert revised == _run(capsys, "revise", data, "--output", tmp_path / "out")
+    report = revised["report"]
+    assert report["revised_rows"]["after"]["value"] > report["revised_rows"]["before"]["value"]
+    assert report["content_kept"] > 0.5
+    for name in ("sft", "preferences"):
+        manifest = _run(capsys, "inspect", tmp_path / "out" / name)["manifest"]
+        assert manifest["origins"] == inspected["manifest"]["origins"]
+    assert run(["data", "revise", str(data), "--output", str(tmp_path / "out")]) == 0
+    assert "Compliance" in capsys.readouterr().out
+
+
+def test_a_split_parts_no_group(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": f"question {i}", "response": f"answer {i}", "user": i % 12} for i in range(120)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = _run(capsys, "import", tmp_path / "rows.jsonl", "--output", tmp_path / "set", "--split", "0.5/0.25/0.25")
+    assert told["files"] == {"train.jsonl": 60, "validation.jsonl": 30, "test.jsonl": 30}
+    users = [
+        {json.loads(line)["user"] for line in (tmp_path / "set" / name).read_text().splitlines()}
+        for name in told["files"]
+    ]
+    assert sum(map(len, users)) == 12 == len(set.union(*users))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["import", "none.jsonl", "--output", "x"], "does not exist"),
+        (["import", "rows.jsonl", "--output", "x", "--prompt-column", "q"], "'q' is missing"),
+        (["import", "rows.jsonl", "--output", "x", "--split", "0.5/0.6"], "add up to 1"),
+        (["import", "empty.jsonl", "--output", "x"], "no rows"),
+        (["import", "rows.jsonl", "--output", "taken"], "exists"),
+        (["filter", "taken", "--output", "x"], "no data set"),
+        (["revise", "taken", "--output", "x"], "no data set"),
+        (["inspect", "taken"], "no data set"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    Path("empty.jsonl").write_text("")
+    Path("taken").mkdir()
+    (Path("taken") / "file").write_text("mine")
+    before = sorted(Path().rglob("*"))
+    assert run(["data", *words]) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert len(shown.err.strip().splitlines()) == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_changed_data_set_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a"}\n')
+    _run(capsys, "import", tmp_path / "rows.jsonl", "--output", tmp_path / "set")
+    with (tmp_path / "set" / "data.jsonl").open("a") as handle:
+        handle.write("{}\n")
+    assert run(["data", "inspect", str(tmp_path / "set"), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "integrity"

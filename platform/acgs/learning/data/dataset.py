@@ -139,6 +139,17 @@ class Dataset:
         for path in self.files(split):
             yield from read_records(path)
 
+    def split_records(self) -> Iterator[tuple[str | None, Record]]:
+        """Read one record at a time with the name of its split, None in an undivided set."""
+        for path in self.files():
+            split = None if path.name == DATA else path.stem
+            yield from ((split, record) for record in read_records(path))
+
+    @property
+    def training_split(self) -> str | None:
+        """`train` where the set is divided; what is not for training must not flow into what is."""
+        return SPLITS[0] if f"{SPLITS[0]}.jsonl" in self.manifest.files else None
+
     @property
     def parent(self) -> Parent:
         """This set as an input of another."""

@@ -6,7 +6,9 @@ in its place.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +26,7 @@ Rows = Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def open_rows(source: str) -> Rows:
-    """Read a source by its kind: `.jsonl`, `.parquet`, `.txt`, a folder of the `datasets` library, or `hub:`.
+    """Read a source by its kind: `.jsonl` (or `.jsonl.gz`), `.parquet`, `.txt`, a saved data set, or `hub:`.
 
     Raises:
         InvalidInputError: it cannot be read; file and row are named.
@@ -37,10 +39,11 @@ def open_rows(source: str) -> Rows:
         raise InvalidInputError(f"{source} does not exist; the hub's data sets are named 'hub:...'", field="input")
     if path.is_dir():
         return _saved_dataset(path)
-    readers = {".jsonl": _json_lines, ".parquet": _parquet, ".txt": _paragraphs}
-    if path.suffix not in readers:
-        raise InvalidInputError(f"{path.name}: give .jsonl, .parquet, .txt, a saved data set or hub:...", field="input")
-    return readers[path.suffix](path)
+    readers = {".jsonl": _json_lines, ".jsonl.gz": _json_lines, ".parquet": _parquet, ".txt": _paragraphs}
+    reader = next((read for ending, read in readers.items() if path.name.endswith(ending)), None)
+    if reader is None:
+        raise InvalidInputError(f"{path.name}: give {', '.join(readers)}, a saved data set or hub:...", field="input")
+    return reader(path)
 
 
 def source_digest(source: str) -> str:
@@ -61,13 +64,14 @@ def source_digest(source: str) -> str:
 
 def _json_lines(path: Path) -> Rows:
     try:
-        with path.open("rb") as handle:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
             for number, line in enumerate(handle, start=1):
                 if line.strip():
                     where = f"{path.name}, row {number}"
                     yield where, _parse(line, where)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}", field="input") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "it is no whole gzip file"
+        raise InvalidInputError(f"cannot read {path}: {reason}", field="input") from error
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
     Raises:
         InvalidInputError: a share is not positive or they do not add up to 1.
     """
-    if not fractions or min(fractions.values()) <= 0 or abs(sum(fractions.values()) - 1) > _TOLERANCE:
+    positive = all(share > 0 for share in fractions.values())
+    if not positive or not abs(sum(fractions.values()) - 1) <= _TOLERANCE:
         raise InvalidInputError("the shares of a split are positive and add up to 1", field="split")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypedDict
@@ -87,7 +89,7 @@ def export(
     lineage = _lineage(output, dataset, settings, division, refusal_cap)
     if answers:
         _write_answers(output, dataset, answers, lineage)
-    made = _write_pairs(output, pairs, lineage) if pairs else 0
+    made = _write_pairs(output, dataset, pairs, lineage) if pairs else 0
     return Exported(len(answers), made, len(left_out))
 
 
@@ -135,26 +137,28 @@ def _write_answers(output: Path, dataset: Dataset, wanted: set[str], lineage: _L
     place = output / SFT
     shutil.rmtree(place, ignore_errors=True)
     with DatasetWriter(place) as writer:
-        for record, chain in zip(dataset.records(), read_chains(output), strict=True):
+        for (split, record), chain in zip(dataset.split_records(), read_chains(output), strict=True):
             if chain.id in wanted:
                 revised = chain.status == "revised"
-                writer.add(record.with_response(chain.messages[-1].content) if revised else record)
+                writer.add(record.with_response(chain.messages[-1].content) if revised else record, split)
         writer.finish(**lineage)
 
 
-def _write_pairs(output: Path, wanted: set[str], lineage: _Lineage) -> int:
+def _write_pairs(output: Path, dataset: Dataset, wanted: set[str], lineage: _Lineage) -> int:
     """The manifest comes last and makes the folder whole."""
     place = output / PREFERENCES
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    count = 0
-    with (place / DATA).open("wb") as handle:
-        for chain in read_chains(output):
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        files = {path.name: stack.enter_context((place / path.name).open("wb")) for path in dataset.files()}
+        for (split, _), chain in zip(dataset.split_records(), read_chains(output), strict=True):
             if chain.id in wanted:
-                handle.write(_pair(chain).model_dump_json().encode() + b"\n")
-                count += 1
-    seal(place, [DATA], columns=sorted(Preference.model_fields), **lineage)
-    return count
+                name = f"{split}.jsonl" if split else DATA
+                files[name].write(_pair(chain).model_dump_json().encode() + b"\n")
+                counts[name] += 1
+    seal(place, files, columns=sorted(Preference.model_fields), **lineage)
+    return counts.total()
 
 
 def _pair(chain: Chain) -> Preference:

@@ -32,7 +32,8 @@ class GumbelNoise:
 
         uniform = torch.stack([torch.rand(scores.shape[-1], generator=generator) for generator in self._generators])
         tiny = torch.finfo(torch.float32).tiny
-        noise = -torch.log(-torch.log(uniform.clamp(min=tiny)).clamp(min=tiny))
+        exponential = (-torch.log(uniform.clamp(min=tiny))).clamp(min=tiny)
+        noise = -torch.log(exponential)
         return scores.float() / self._temperature + noise.to(scores.device)
 
 

@@ -14,7 +14,7 @@ from acgs.governance.second_tier import SecondTier
 from acgs.learning.data.dataset import Dataset
 from acgs.learning.revision.assessment import Judge
 from acgs.learning.revision.chain import Sampling
-from acgs.learning.revision.critic import GovernorCritic
+from acgs.learning.revision.critic import CERTAINTY, GovernorCritic
 from acgs.learning.revision.evaluator import SecondTierEvaluator
 from acgs.learning.revision.generator import Generator
 from acgs.learning.revision.hf import HuggingFaceGenerator
@@ -55,14 +55,16 @@ def open_generator(choice: GeneratorChoice) -> Generator:
     raise InvalidInputError("the generator is 'retrieval', 'hf:FOLDER_OR_ID' or an http URL", field="generator")
 
 
-def open_loop(settings: Settings, choice: GeneratorChoice, loop: LoopSettings, *, corpus: Dataset) -> RevisionLoop:
-    """The loop with the default critic and evaluator.
+def open_loop(
+    settings: Settings, choice: GeneratorChoice, loop: LoopSettings, *, corpus: Dataset, certainty: float = CERTAINTY
+) -> RevisionLoop:
+    """The loop with the default critic, who asks for `certainty`, and the default evaluator.
 
     Raises:
         AcgsError: a part is missing or does not match; nothing starts half.
     """
     governor = open_governor(settings)
-    critic = GovernorCritic(governor)
+    critic = GovernorCritic(governor, certainty=certainty)
     constitution = governor.constitution.document
     if choice.name == RETRIEVAL:
         reviser: Reviser = open_retrieval(corpus, critic, constitution)
@@ -78,8 +80,9 @@ def open_loop(settings: Settings, choice: GeneratorChoice, loop: LoopSettings, *
 
 
 def open_retrieval(corpus: Dataset, critic: Judge, constitution: Constitution) -> RetrievalEditReviser:
-    """The offline reviser over a data set's compliant sentences."""
-    return RetrievalEditReviser(SentenceCorpus(compliant_sentences(corpus.records(), critic)), constitution)
+    """The offline reviser over the compliant sentences of a data set, of its training split if it is divided."""
+    found = compliant_sentences(corpus.records(corpus.training_split), critic)
+    return RetrievalEditReviser(SentenceCorpus(found), constitution)
 
 
 def open_prompted(generator: Generator, constitution: Constitution, sampling: Sampling) -> PromptedReviser:
