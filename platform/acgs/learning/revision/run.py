@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from pydantic import ValidationError
 
-from acgs.errors import IntegrityError
+from acgs.errors import IntegrityError, InvalidInputError
 from acgs.governance.evaluation import NumberedLine, numbered
 from acgs.governance.record_file import RecordFile
 from acgs.learning.data.dataset import Dataset
@@ -55,10 +55,19 @@ def revise_dataset(
         while waiting := list(islice(lines, batch)):
             if stop():
                 return False
-            chains = loop.run([_row(line) for line in waiting])
+            chains = _revised(loop, waiting)
             records.append([chain.model_dump(mode="json") for chain in chains])
             advance(len(chains))
     return True
+
+
+def _revised(loop: RevisionLoop, lines: Sequence[NumberedLine]) -> list[Chain]:
+    rows = [_row(line) for line in lines]
+    try:
+        return loop.run(rows)
+    except InvalidInputError as error:
+        where = f"rows {rows[0].line} to {rows[-1].line}"
+        raise InvalidInputError(f"{where}: {error.message}", field=error.field) from error
 
 
 def _joined(handles: Iterable[BinaryIO]) -> Iterator[bytes]:

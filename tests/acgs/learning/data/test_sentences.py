@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ def test_the_spans_cover_everything_but_space(text: str) -> None:
     spans = sentence_spans(text)
     covered = {place for start, end in spans for place in range(start, end)}
     assert all(place in covered for place, sign in enumerate(text) if not sign.isspace())
-    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    assert all(first[1] <= second[0] for first, second in pairwise(spans))
 
 
 def test_marks_and_line_ends_end_a_sentence_and_a_decimal_point_does_not() -> None:

@@ -74,6 +74,17 @@ def test_other_settings_do_not_go_on_with_the_same_file(tmp_path: Path, make_loo
         revise_dataset(dataset, tmp_path / "out", make_loop(Scripted(_repair), seed=1))
 
 
+def test_what_cannot_be_judged_is_named_and_what_was_done_before_stays(tmp_path: Path, make_loop: Loop) -> None:
+    def too_long(request: str, response: str) -> str:
+        if "number 40" in response:
+            raise InvalidInputError("a conversation is too long", field="max_new_tokens")
+        return _repair(request, response)
+
+    with pytest.raises(InvalidInputError, match="rows 37 to 42: a conversation is too long"):
+        revise_dataset(_dataset(tmp_path / "set"), tmp_path / "out", make_loop(Scripted(too_long)), batch=6)
+    assert len(_told(tmp_path / "out")) == 36
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
