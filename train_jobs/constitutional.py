@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,8 @@ from acgs.files import write_atomic
 from acgs.settings import Settings
 
 RUN = "run.json"
+MOST_NOISE = 32.0
+"""Noise multiplier above which a run is refused: it would spend the last of a budget on nothing."""
 START_TIMEOUT_SECONDS = "600"
 """Starting workers takes minutes on a slow machine; Ray Train's own minute and endless retries look like a hang."""
 
@@ -59,8 +62,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def prepare(config_path: Path, output: Path) -> Prepared:
-    """Check configuration, data, resources and privacy budget before anything is computed.
+def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prepared:
+    """Check configuration, data and privacy budget before anything is computed, and open the run in the ledger.
+
+    With `only_look` nothing is written and no budget is promised.
 
     Raises:
         AcgsError: naming what is in the way.
@@ -77,7 +82,14 @@ def prepare(config_path: Path, output: Path) -> Prepared:
     output = output.resolve()
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
     run_id = _run_id(output, config.name, digest)
-    plan = _open_budget(config, datasets, settings, run_id) if config.privacy is not None else None
+    plan: Any = None
+    open_run: Callable[[], object] = _nothing
+    if config.privacy is not None:
+        plan, open_run = _plan(config, datasets, settings, run_id)
+    if not only_look:
+        # The name first: a run that the ledger knows and the folder does not would be promised its budget for ever.
+        write_atomic(output / RUN, orjson.dumps({"run_id": run_id, "config_digest": digest}))
+        open_run()
     return Prepared(run_id, config, digest, constitution, datasets, plan, output, settings)
 
 
@@ -89,13 +101,15 @@ def _run_id(output: Path, name: str, digest: str) -> str:
         if known["config_digest"] != digest:
             raise InvalidInputError(f"{output} holds another run; name another output", field="output")
         return known["run_id"]
-    run_id = f"{name}-{secrets.token_hex(4)}"
-    write_atomic(path, orjson.dumps({"run_id": run_id, "config_digest": digest}))
-    return run_id
+    return f"{name}-{secrets.token_hex(4)}"
 
 
-def _open_budget(config: Any, datasets: list[Any], settings: Settings, run_id: str) -> Any:
-    """Plan the noise and open the run in the ledger, or refuse it."""
+def _nothing() -> None:
+    """Nothing is to be opened."""
+
+
+def _plan(config: Any, datasets: list[Any], settings: Settings, run_id: str) -> tuple[Any, Callable[[], object]]:
+    """The noise that the budget allows, and what opens the run in the ledger; a run that was opened keeps its plan."""
     from acgs.learning.finetune.base_models import open_base
     from acgs.learning.finetune.batches import BatchOrder
     from acgs.learning.finetune.examples import encode_records, pack
@@ -113,7 +127,7 @@ def _open_budget(config: Any, datasets: list[Any], settings: Settings, run_id: s
     ledger = SqlLedger(engine)
     charged = [DataSet(origin, privacy.population) for origin in dataset.manifest.origins]
     try:
-        return ledger.run(run_id).plan
+        return ledger.run(run_id).plan, _nothing
     except InvalidInputError:
         pass  # a new run
     examples = encode_records(
@@ -138,8 +152,13 @@ def _open_budget(config: Any, datasets: list[Any], settings: Settings, run_id: s
         unit=privacy.unit,
         priors=[account.committed() for account in accounts if account is not None] or [()],
     )
-    ledger.open_run(run_id, plan, charged, owner="train_jobs.constitutional")
-    return plan
+    if plan.noise_multiplier > MOST_NOISE:
+        raise InvalidInputError(
+            f"so little of epsilon {privacy.target_epsilon:g} is left for this data that the noise multiplier would be "
+            f"{plan.noise_multiplier:.3g}; nothing would be learned (see `acgs privacy ledger`)",
+            field="privacy.target_epsilon",
+        )
+    return plan, lambda: ledger.open_run(run_id, plan, charged, owner="train_jobs.constitutional")
 
 
 def train(prepared: Prepared) -> None:
@@ -286,12 +305,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the job; returns the exit code."""
     options = parse_arguments(arguments)
     try:
-        prepared = prepare(options.config, options.output)
+        prepared = prepare(options.config, options.output, only_look=options.check)
     except AcgsError as error:
         sys.stderr.write(f"acgs: {error.message}\n")
         return 2
     if options.check:
-        sys.stdout.write(f"{prepared.config.name} can start as {prepared.run_id}\n")
+        noise = f", noise multiplier {prepared.plan.noise_multiplier:.3f}" if prepared.plan else ""
+        sys.stdout.write(f"{prepared.config.name} can start{noise}\n")
         return 0
     try:
         train(prepared)

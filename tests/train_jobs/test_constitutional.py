@@ -1,0 +1,175 @@
+"""The training job: what it refuses beforehand, and a private run of two workers that loses one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from acgs.learning.data.dataset import DatasetWriter
+from acgs.learning.data.manifest import Operation, Parent
+from acgs.learning.data.records import Message, Record
+from train_jobs.constitutional import main, prepare
+
+WORDS = ["garden", "herbs", "small", "trees", "near", "old", "stone", "wall", "spring", "rain", "bees", "visit"]
+ORIGIN = hashlib.sha256(b"people").hexdigest()
+PATIENCE_SECONDS = 400
+
+Written = Callable[..., Path]
+
+
+def record(number: int) -> Record:
+    rng = random.Random(number)
+    question = Message(role="user", content=" ".join(rng.choices(WORDS, k=5)) + "?")
+    answer = Message(role="assistant", content=" ".join(rng.choices(WORDS, k=rng.randrange(4, 12))) + ".")
+    return Record(id=f"r{number}", messages=(question, answer), source="test")
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    """Writes a data set, a public corpus and a run file with changes; returns the run file."""
+    monkeypatch.setenv("ACGS_STATE_DIR", str(tmp_path / "state"))
+    with DatasetWriter(tmp_path / "data") as writer:
+        for number in range(120):
+            writer.add(record(number), "train" if number < 96 else "validation")
+        parent = Parent(name="people", digest=ORIGIN)
+        writer.finish(parents=[parent], origins=[ORIGIN], operations=[Operation(name="made")])
+    public = (record(number).contents for number in range(1000, 1200))
+    (tmp_path / "public.txt").write_text("\n".join(public), encoding="utf-8")
+
+    def write(**changes: Any) -> Path:
+        phase = {
+            "kind": "sft", "data": "data", "epochs": 5, "learning_rate": 5e-3, "batch_size": 12,
+            "micro_batch_size": 8, "max_length": 96, "private": True, **changes.pop("phase", {}),
+        }  # fmt: skip
+        tiny = {"corpus": "public.txt", "hidden_size": 32, "layers": 2, "heads": 2, "vocabulary": 300, "context": 128}
+        run = {
+            "name": "test", "base_model": {"tiny": tiny}, "phases": [phase],
+            "lora": {"r": 2, "alpha": 4, "dropout": 0.0},
+            "privacy": {"accountant": "rdp", "population": "people", "block": 4},
+            "evaluation": {"max_prompts": 4, "max_new_tokens": 8},
+            "checkpoint_every_steps": 4, "workers": 2, **changes,
+        }  # fmt: skip
+        path = tmp_path / "run.yaml"
+        path.write_text(yaml.safe_dump(run), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lora": {"r": 0}}, "lora.r"),
+        ({"lora": {"rank": 4}}, "lora.rank"),
+        ({"privacy": {"target_epsilon": 0}}, "privacy.target_epsilon"),
+        ({"privacy": {"delta": 0.5, "accountant": "rdp"}}, "delta"),
+        ({"privacy": None}, "has no 'privacy' part"),
+        ({"phase": {"batch_size": 500}}, "batch"),
+        ({"phase": {"data": "nowhere"}}, "nowhere"),
+        ({"phase": {"max_length": 4}}, "more than 4"),
+        ({"phase": {"packing": True}}, "packing"),
+        ({"phase": {"batch_size": 1}}, "number of workers"),
+        ({"base_model": {"path": "nowhere"}}, "nowhere"),
+        ({"lora": {"dora": True}}, "DoRA"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_one_sentence_before_anything_starts(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
+) -> None:
+    assert main(["--config", str(written(**changes)), "--output", str(tmp_path / "out"), "--check"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("acgs: ")
+    assert error.count("\n") == 1
+
+
+def test_changed_data_is_refused(written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = written()
+    with (tmp_path / "data" / "train.jsonl").open("ab") as handle:
+        handle.write(record(5000).line())
+    assert main(["--config", str(config), "--output", str(tmp_path / "out"), "--check"]) == 2
+    assert "train.jsonl" in capsys.readouterr().err
+
+
+def test_an_output_folder_belongs_to_one_run(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = prepare(written(), tmp_path / "out")
+    assert prepare(written(), tmp_path / "out").run_id == first.run_id
+    assert main(["--config", str(written(seed=9)), "--output", str(tmp_path / "out"), "--check"]) == 2
+    assert "another run" in capsys.readouterr().err
+
+
+def test_a_second_run_that_would_overdraw_the_data_is_refused(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(written(), tmp_path / "first")
+    assert main(["--config", str(written()), "--output", str(tmp_path / "second"), "--check"]) == 2
+    assert "nothing would be learned" in capsys.readouterr().err
+    greedy = {"accountant": "rdp", "population": "people", "run_epsilon": 4.0}
+    assert main(["--config", str(written(privacy=greedy)), "--output", str(tmp_path / "third"), "--check"]) == 2
+
+
+def test_looking_whether_a_run_can_start_promises_nothing(written: Written, tmp_path: Path) -> None:
+    for number in range(3):
+        assert main(["--config", str(written()), "--output", str(tmp_path / f"out{number}"), "--check"]) == 0
+    assert not list(tmp_path.glob("out*"))
+
+
+def _progress(output: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((output / "progress.json").read_bytes())
+    except OSError:
+        return {"phase": "", "step": 0}
+    return found
+
+
+def _workers(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(job.pid).children(recursive=True)
+        if any("RayTrainWorker" in word for word in child.cmdline())
+    ]
+
+
+def test_a_private_run_survives_a_killed_worker_and_pays_for_what_was_lost(written: Written, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "train_jobs.constitutional", "--config", str(written()), "--output", str(output)]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    with (tmp_path / "log").open("wb") as log:
+        job = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while _progress(output)["step"] < 6 and job.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        victims = _workers(job)
+        assert len(victims) == 2, (tmp_path / "log").read_text()[-3000:]
+        victims[0].kill()
+        assert job.wait(timeout=PATIENCE_SECONDS) == 0, (tmp_path / "log").read_text()[-3000:]
+    finally:
+        job.terminate()
+        job.wait(timeout=60)
+
+    report = json.loads((output / "report.json").read_bytes())
+    privacy = report["privacy"]
+    assert privacy["attempts"] == 2
+    assert privacy["steps_unsettled"] > 0
+    assert privacy["steps_settled"] + privacy["steps_unsettled"] == privacy["plan"]["steps"]
+    assert 0 < report["phases"][0]["steps"] <= privacy["plan"]["steps"] - privacy["steps_unsettled"] + 4
+    assert privacy["epsilon"]["rdp"] < 8.0
+    assert (output / "adapter" / "adapter_model.safetensors").exists()
+    assert (output / "merged" / "model.safetensors").exists()
+    assert "Epsilon of this run" in (output / "MODEL_CARD.md").read_text()
