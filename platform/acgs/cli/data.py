@@ -106,9 +106,8 @@ def import_(
     """
     from acgs.learning.data.columns import ColumnMap
     from acgs.learning.data.dataset import DatasetWriter
-    from acgs.learning.data.importers import import_records
-    from acgs.learning.data.manifest import Operation, Parent
-    from acgs.learning.data.rows import source_digest
+    from acgs.learning.data.importers import import_records, lineage_of
+    from acgs.learning.data.manifest import Operation
     from acgs.learning.data.splits import parse_shares
 
     columns = ColumnMap.of(
@@ -123,6 +122,7 @@ def import_(
     )
     shares = parse_shares(split) if split else None
     with DatasetWriter(output) as writer:
+        parent, origins, earlier = lineage_of(source, form)
         records = import_records(source, form=form, columns=columns, seed=seed)
         steps = [Operation(name="import", parameters={"format": form, **columns.named}, seed=seed)]
         if deduplicate or shares:
@@ -131,9 +131,7 @@ def import_(
         if shares:
             steps.append(Operation(name="split", parameters=dict(shares), seed=seed))
         count = _write(writer, records, shares, seed)
-        digest = source_digest(source)
-        parent = Parent(name=Path(source).name, digest=digest)
-        manifest = writer.finish(parents=[parent], origins=[digest], operations=steps)
+        manifest = writer.finish(parents=[parent], origins=origins, operations=[*earlier, *steps])
     _show_written(output, manifest, count, as_json=as_json)
 
 
@@ -318,7 +316,8 @@ def _show_report(output: Path, report: RevisionReport, exported: Exported) -> No
     by = {"usable rows": report.usable_rows, "revised rows": report.revised_rows, "all rows": report.all_rows}
     columns = ("", "before", "after")
     write_table("Compliance, 95 % interval", columns, (_compliance(*item) for item in by.items()))
-    write_table("By principle, usable rows", columns, (_compliance(*item) for item in report.per_principle.items()))
+    if report.per_principle:
+        write_table("By principle, usable rows", columns, (_compliance(*item) for item in report.per_principle.items()))
 
 
 def _compliance(name: str, figures: BeforeAfter) -> tuple[str, str, str]:

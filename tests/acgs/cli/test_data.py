@@ -171,3 +171,16 @@ def test_a_changed_data_set_is_not_used(tmp_path: Path, capsys: pytest.CaptureFi
         handle.write("{}\n")
     assert run(["data", "inspect", str(tmp_path / "set"), "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "integrity"
+
+
+def test_a_data_set_that_is_imported_again_keeps_its_origins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    _run(capsys, "import", tmp_path / "rows.jsonl", "--output", tmp_path / "one")
+    again = ("--format", "records", "--split", "0.5/0.5", "--output", tmp_path / "two")
+    _run(capsys, "import", tmp_path / "one", *again)
+    one, two = (_run(capsys, "inspect", tmp_path / name)["manifest"] for name in ("one", "two"))
+    assert one["id"] != two["id"]
+    assert one["origins"] == two["origins"]
+    assert [step["name"] for step in two["operations"]] == ["import", "import", "split"]

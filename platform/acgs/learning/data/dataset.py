@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, Self
 
 from acgs.errors import InvalidInputError
 from acgs.files import sync_directory
-from acgs.learning.data.manifest import Manifest, Operation, Parent, read_manifest, seal, verified_manifest
+from acgs.learning.data.manifest import Manifest, Operation, Parent, seal, verified_manifest
 from acgs.learning.data.records import Record, parse_record
 from acgs.learning.data.splits import SPLITS
 
@@ -168,12 +168,3 @@ def read_records(path: Path) -> Iterator[Record]:
                 yield parse_record(line, f"{path.name}, row {number}")
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror}", field="input") from error
-
-
-def is_dataset(path: Path) -> bool:
-    """Whether a folder has a manifest that reads as one of ours."""
-    try:
-        read_manifest(path)
-    except InvalidInputError:
-        return False
-    return True

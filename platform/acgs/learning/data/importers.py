@@ -10,10 +10,11 @@ from acgs.errors import InvalidInputError
 from acgs.governance.scenarios.generator import Scenario
 from acgs.governance.scenarios.scenario_file import read_scenarios
 from acgs.learning.data.columns import ColumnMap, record_of
-from acgs.learning.data.dataset import read_records
+from acgs.learning.data.dataset import Dataset, read_records
+from acgs.learning.data.manifest import Operation, Parent
 from acgs.learning.data.records import Message, Record
 from acgs.learning.data.responses import responses_of
-from acgs.learning.data.rows import HUB, open_rows
+from acgs.learning.data.rows import HUB, open_rows, source_digest
 
 Format = Literal["columns", "records", "scenarios", "scenario-responses"]
 
@@ -25,8 +26,8 @@ def import_records(
 
     Args:
         source: a path, or `hub:owner/name`.
-        form: `columns` maps a row's columns; `records` reads files that ACGS wrote; `scenarios` makes a prompt of each
-            scenario; `scenario-responses` mixes their sentences to responses, some of which breach.
+        form: `columns` maps a row's columns; `records` reads a data set or a file of one; `scenarios` makes a prompt of
+            each scenario; `scenario-responses` mixes their sentences to responses, some of which breach.
         seed: of the mixing.
 
     Raises:
@@ -48,11 +49,24 @@ def _read(source: str, form: Format, columns: ColumnMap, seed: int) -> Iterator[
         raise InvalidInputError(f"the hub is read by columns, not as {form}", field="format")
     path = Path(source)
     if form == "records":
-        return read_records(path)
+        return Dataset(path).records() if path.is_dir() else read_records(path)
     scenarios = read_scenarios(path)
     if form == "scenarios":
         return (_prompt_of(scenario) for scenario in scenarios)
     return responses_of(list(scenarios), seed)
+
+
+def lineage_of(source: str, form: Format) -> tuple[Parent, tuple[str, ...], tuple[Operation, ...]]:
+    """A source as a parent, with the origins and the steps behind it: those of a data set, or the source itself.
+
+    Raises:
+        InvalidInputError: a folder read as records is no data set.
+    """
+    if form == "records" and Path(source).is_dir():
+        dataset = Dataset(Path(source))
+        return dataset.parent, dataset.manifest.origins, dataset.manifest.operations
+    digest = source_digest(source)
+    return Parent(name=_name(source), digest=digest), (digest,), ()
 
 
 def _name(source: str) -> str:
