@@ -13,8 +13,8 @@ from acgs.policy.engine import RuleInput
 from acgs.policy.judge import RuleJudge
 
 CERTAINTY: Final = 0.7
-"""Of 363 generated responses (seed 3) 4.1 % still held a sentence labelled as breaching after revision without this
-margin and 0.3 % with it; the price is that 16 % instead of 5 % of the compliant ones were revised as well."""
+"""Of 1,013 generated responses (seed 21) 1.0 % still held a sentence labelled as breaching after revision without this
+margin and 0.5 % with it; the price is that 25 % instead of 11 % of the compliant ones were revised as well."""
 
 
 def context_breaches(judge: RuleJudge, case: Case) -> tuple[str, ...]:
