@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from acgs.errors import InvalidInputError, UnavailableError
-
-RUNTIME_ENV: Final = Path("cluster/runtime_env.yaml")
+from acgs.cli.finetune import dapt, dp, run, sft
+from acgs.cli.jobs import run_job
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,13 +16,10 @@ app = typer.Typer(
     help="""Train artifacts under the constitution in force.
 
     A job runs on this machine, or with --address on a Ray cluster. Interrupted, it goes on from its last finished
-    stage when it is started again with the same options.""",
+    stage or checkpoint when it is started again with the same options.""",
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `guard` a sub-command while it is the only one."""
+for command in (sft, dapt, dp, run):
+    app.command()(command)
 
 
 @app.command()
@@ -75,55 +65,4 @@ def guard(
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     words += [word for name in sets or [] for word in ("--set", name)]
     words += ["--quick"] if quick else []
-    command = local_command(words) if address is None else submit_command(words, address)
-    code = run_to_end(command)
-    if code:
-        raise typer.Exit(code)
-
-
-def local_command(words: Sequence[str]) -> list[str]:
-    """The job as a process of this Python.
-
-    Raises:
-        UnavailableError: the jobs or the libraries they train with are not installed.
-    """
-    if find_spec("train_jobs") is None:
-        raise UnavailableError("the package train_jobs is not installed; run from the repository's root")
-    if find_spec("torch") is None:
-        raise UnavailableError("training needs the extra 'train': pip install 'acgs[train]'")
-    return [sys.executable, "-m", "train_jobs.guard", *words]
-
-
-def submit_command(words: Sequence[str], address: str) -> list[str]:
-    """The same job as a submission to a cluster; the working directory travels with it.
-
-    Raises:
-        InvalidInputError: the current folder is not the one that can be submitted.
-        UnavailableError: Ray's command is missing.
-    """
-    ray = Path(sys.executable).with_name("ray")
-    if not ray.exists():
-        raise UnavailableError("Ray's command is not installed beside Python: pip install acgs")
-    if not RUNTIME_ENV.exists():
-        raise InvalidInputError(f"{RUNTIME_ENV} is not here; submit from the repository's root", field="address")
-    submit = [str(ray), "job", "submit", "--address", address, "--working-dir", ".", "--runtime-env", str(RUNTIME_ENV)]
-    return [*submit, "--", "python", "-m", "train_jobs.guard", *words]
-
-
-def run_to_end(command: Sequence[str]) -> int:
-    """Run a command, passing Ctrl-C and termination on, and return its exit code: 128 + n where signal n ended it.
-
-    The command gets a session of its own, so that an interrupt typed at a terminal reaches it once, through us.
-    """
-    with subprocess.Popen(command, start_new_session=True) as process:  # noqa: S603 - our own job and Ray's command
-
-        def pass_on(number: int, _frame: FrameType | None) -> None:
-            process.send_signal(number)
-
-        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            code = process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-    return code if code >= 0 else 128 - code
+    run_job("train_jobs.guard", words, address)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from acgs.cli import train
+from acgs.cli import jobs
+from acgs.cli.jobs import RUNTIME_ENV, local_command, run_to_end, submit_command
 from acgs.cli.main import run
-from acgs.cli.train import RUNTIME_ENV, local_command, run_to_end, submit_command
 from acgs.errors import InvalidInputError
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
@@ -27,7 +27,7 @@ signal.signal(signal.SIGTERM, stopped)
 pathlib.Path(sys.argv[2]).touch()
 time.sleep(120)
 """
-PARENT = "import sys; from acgs.cli.train import run_to_end; sys.exit(run_to_end(sys.argv[1:]))"
+PARENT = "import sys; from acgs.cli.jobs import run_to_end; sys.exit(run_to_end(sys.argv[1:]))"
 
 
 @needs_torch
@@ -41,7 +41,7 @@ def test_every_option_reaches_the_job_as_it_was_given(monkeypatch: pytest.Monkey
         called.append(command)
         return 0
 
-    monkeypatch.setattr(train, "run_to_end", keep)
+    monkeypatch.setattr(jobs, "run_to_end", keep)
     words = ["--data", str(tmp_path), "--output", "bundle", "--quick", "--seed", "7", "--version", "2.0.0"]
     words += ["--signing-key", "key.pem", "--constitution", "mine", "--work", "kept", "--set", "a", "--set", "b"]
     assert run(["train", "guard", *words]) == 0
@@ -53,7 +53,7 @@ def test_every_option_reaches_the_job_as_it_was_given(monkeypatch: pytest.Monkey
 
 @needs_torch
 def test_the_jobs_exit_code_is_the_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(train, "run_to_end", lambda command: 2)
+    monkeypatch.setattr(jobs, "run_to_end", lambda command: 2)
     assert run(["train", "guard", "--data", str(tmp_path), "--output", "x"]) == 2
 
 
@@ -62,7 +62,7 @@ def test_a_data_folder_that_is_not_there_ends_with_what_is_wrong(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--data", str(tmp_path / "none"), "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
-    assert run_to_end(local_command(words)) == 2
+    assert run_to_end(local_command("train_jobs.guard", words)) == 2
     assert "cannot load" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -72,10 +72,10 @@ def test_a_submission_carries_the_working_directory_and_the_runtime_environment(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInputError, match="repository's root"):
-        submit_command(["--data", "d"], "http://head:8265")
+        submit_command("train_jobs.guard", ["--data", "d"], "http://head:8265")
     RUNTIME_ENV.parent.mkdir()
     RUNTIME_ENV.touch()
-    command = submit_command(["--data", "d"], "http://head:8265")
+    command = submit_command("train_jobs.guard", ["--data", "d"], "http://head:8265")
     split = command.index("--")
     assert Path(command[0]).name == "ray"
     assert command[1:3] == ["job", "submit"]
