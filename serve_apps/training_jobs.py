@@ -16,7 +16,7 @@ from acgs.learning.sessions.runner import Job, JobPhase
 from acgs.learning.sessions.workspace import SessionFiles
 
 TIMEOUT_SECONDS: Final = 10.0
-MAX_LOG_BYTES: Final = 1024 * 1024
+MAX_LOG_CHARS: Final = 1024 * 1024
 TRAINING_PROGRAM: Final = (sys.executable, "-m", "train_jobs.constitutional")
 
 _OK: Final = 200
@@ -84,10 +84,9 @@ class RayJobRunner:
         _checked(self._ask("POST", f"/api/jobs/{job_id(session_id)}/stop"))
 
     def logs(self, session_id: str, lines: int) -> str:
-        """See `JobRunner.logs`. At most `MAX_LOG_BYTES` of them."""
-        wanted = {"submission_id": job_id(session_id), "lines": lines, "timeout": int(TIMEOUT_SECONDS)}
-        answer = _checked(self._ask("GET", "/api/v0/logs/file", params=wanted))
-        return answer.content[-MAX_LOG_BYTES:].decode("utf-8", errors="replace")
+        """See `JobRunner.logs`. At most `MAX_LOG_CHARS` of them."""
+        text: str = _checked(self._ask("GET", f"/api/jobs/{job_id(session_id)}/logs")).json()["logs"]
+        return "\n".join(text[-MAX_LOG_CHARS:].splitlines()[-lines:])
 
     def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
         try:

@@ -166,8 +166,9 @@ class TrainingService:
             faults = self.scheduler.tick()
             running = self.store.having(*HOLDING_A_PLACE)
             queued = len(self.store.having(Status.QUEUED))
-        except AcgsError as error:
-            faults, running, queued = [error], None, 0
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next tick must come
+            known = error if isinstance(error, AcgsError) else UnavailableError(f"scheduler: {type(error).__name__}")
+            faults, running, queued = [known], None, 0
         self.issues[:] = sorted({fault.message for fault in faults})
         for fault in faults:
             structlog.get_logger("training").error("scheduling failed", error_type=fault.code, reason=fault.message)

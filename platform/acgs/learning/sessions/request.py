@@ -109,7 +109,10 @@ class TrainingRequest(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a deployment allows. `bases` are folders and hub ids; `label` and `digest` name its constitution."""
+    """What a deployment allows; `label` and `digest` name its constitution.
+
+    `bases` are hub ids, and folders (they begin with / or .) that requests call by their last name.
+    """
 
     bases: tuple[str, ...]
     label: str
@@ -202,7 +205,7 @@ def _base(name: str, bases: Sequence[str], corpus: Path) -> dict[str, Any]:
         return {"tiny": {"corpus": corpus}}
     for base in bases:
         is_folder = base.startswith(("/", "."))
-        if is_folder and name in (base, Path(base).name):
+        if is_folder and name == Path(base).name:
             return {"path": Path(base).resolve()}
         if not is_folder and name == base:
             return {"hub": base}
