@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
@@ -43,16 +43,19 @@ def train_adapter(
     config: AdapterConfig,
     *,
     seed: int,
+    order_seed: int,
     report: Report,
 ) -> bytes:
     """Train and return the adapter: `<module>.up`, `<module>.down` with the scale folded in, and the head.
+
+    Adapters to be averaged share `seed`, from which the initial weights come, and differ in `order_seed`.
 
     Args:
         labels: shape (n, heads), 0 or 1.
         weights: importance of each text, shape (n,).
     """
     torch.manual_seed(seed)
-    rng = random.Random(seed)  # noqa: S311 - batch order
+    rng = random.Random(order_seed)  # noqa: S311 - batch order
     directory = str(minilm_directory())
     tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
     lora = LoraConfig(
@@ -90,6 +93,24 @@ def train_adapter(
             if done % 50 == 0:
                 report(f"second tier: epoch {epoch + 1}/{config.epochs} step {done}/{steps} loss {loss.item():.3f}")
     return _export(model, head)
+
+
+def average_adapters(adapters: Sequence[bytes]) -> bytes:
+    """One adapter whose change to each weight is the mean of theirs (Wortsman et al. 2022, arXiv:2203.05482).
+
+    The mean of low-rank products is the product of the factors side by side, so the rank is the sum of theirs.
+    """
+    loaded = [load(adapter) for adapter in adapters]
+    averaged: dict[str, torch.Tensor] = {}
+    for name in loaded[0]:
+        parts = [tensors[name] for tensors in loaded]
+        if name.endswith(".down"):
+            averaged[name] = torch.cat(parts, dim=0)
+        elif name.endswith(".up"):
+            averaged[name] = torch.cat([part / len(parts) for part in parts], dim=1)
+        else:
+            averaged[name] = torch.stack([part.float() for part in parts]).mean(0).half()
+    return save({name: tensor.contiguous() for name, tensor in averaged.items()})
 
 
 def _export(model: Any, head: nn.Sequential) -> bytes:

@@ -53,8 +53,9 @@ def model_card(manifest: Manifest, sets: Sequence[str], config: dict[str, Any]) 
         "",
         "## Held-out quality when made",
         "",
-        "Inline: every text scored by an encoder trained without its fold. Comprehensive: the fold that the adapter "
-        "did not see. The distillation teacher saw the other folds, so inline figures can be slightly high.",
+        "Inline: every text scored by an encoder trained without its fold. Comprehensive: each text by the adapter "
+        "that did not see its fold; what is served is the average of the adapters. The distillation teacher saw the "
+        "other folds, so inline figures can be slightly high.",
         "",
         "| tier | source | n | violations | AUPRC | AUROC | recall at logit 0 |",
         "|---|---|---|---|---|---|---|",

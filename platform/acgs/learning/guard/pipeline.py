@@ -24,7 +24,7 @@ from acgs.governance.encoder import EncoderWeights, StaticEncoder
 from acgs.governance.features import feature_names, head_names
 from acgs.governance.scenarios.generator import Situation, Situations
 from acgs.governance.second_tier import SecondTier, minilm_directory
-from acgs.learning.guard.adapter import AdapterConfig, train_adapter
+from acgs.learning.guard.adapter import AdapterConfig, average_adapters, train_adapter
 from acgs.learning.guard.calibrate import CalibratedForest, calibrate_forest, feature_rows, platt_heads, steps_of
 from acgs.learning.guard.card import model_card, quality_by_source
 from acgs.learning.guard.corpus import DEFAULT_SETS, Corpus, assemble
@@ -51,6 +51,8 @@ class GuardConfig:
     dialogue_sentences: int = 8_000
     exchanged_texts: int = 20_000
     sets: tuple[str, ...] = DEFAULT_SETS
+    adapters: int = 2
+    """Adapters trained, the k-th without fold k; the second tier is their average."""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
 
@@ -94,9 +96,10 @@ class GuardTraining:
         config = self._config
         corpus = self.corpus()
         self._work = self._root / f"{self._constitution.digest[:16]}-{config.digest}-{corpus.digest}"
-        held_out = corpus.folds == 0
-        adapter = self._adapter(corpus, ~held_out)
-        second_logits = self._teacher_logits("corpus", adapter, corpus.texts)
+        held_out = corpus.folds < config.adapters
+        adapters = [self._adapter(corpus, fold) for fold in range(config.adapters)]
+        adapter = average_adapters(adapters)
+        second_logits = self._cross_fitted_logits(corpus, adapters)
         second_platt = platt_heads(second_logits[held_out], corpus.labels[held_out], corpus.weights[held_out])
         student_data = self._student_data(corpus, adapter, second_logits)
         inline_logits = self._out_of_fold(corpus, student_data)
@@ -130,24 +133,36 @@ class GuardTraining:
         write_atomic(path, data)
         return data
 
-    def _adapter(self, corpus: Corpus, rows: NDArray[np.bool_]) -> bytes:
-        """Train the second tier on the public texts and a sample of the phrases among `rows`."""
+    def _adapter(self, corpus: Corpus, fold: int) -> bytes:
+        """Train an adapter on the public texts and a sample of the phrases outside `fold`."""
+        rows = corpus.folds != fold
         rng = np.random.default_rng(self._config.seed)
         phrases = np.flatnonzero(rows & np.array([source == "lexicon" for source in corpus.sources]))
         chosen = rng.permutation(phrases)[: self._config.adapter_phrases]
         public = np.flatnonzero(rows & np.array([source != "lexicon" for source in corpus.sources]))
         taken = np.concatenate([public, chosen])
         return self._stage(
-            "adapter.safetensors",
+            f"adapter-{fold}.safetensors",
             lambda: train_adapter(
                 [corpus.texts[i] for i in taken],
                 corpus.labels[taken],
                 corpus.weights[taken],
                 self._config.adapter,
                 seed=self._config.seed,
+                order_seed=self._config.seed + fold,
                 report=self._report,
             ),
         )
+
+    def _cross_fitted_logits(self, corpus: Corpus, adapters: list[bytes]) -> NDArray[np.float32]:
+        """The mean of all adapters' logits, but those of a fold that one did not see by that one alone."""
+        by_adapter = [
+            self._teacher_logits(f"corpus-{fold}", adapter, corpus.texts) for fold, adapter in enumerate(adapters)
+        ]
+        logits: NDArray[np.float32] = np.mean(by_adapter, axis=0, dtype=np.float32)
+        for fold, own in enumerate(by_adapter):
+            logits[corpus.folds == fold] = own[corpus.folds == fold]
+        return logits
 
     def _teacher_logits(self, name: str, adapter: bytes, texts: list[str]) -> NDArray[np.float32]:
         data = self._stage(f"teacher-{name}.safetensors", lambda: save({"logits": SecondTier(adapter).logits(texts)}))
