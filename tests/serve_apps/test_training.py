@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -20,6 +22,7 @@ from tests.acgs.learning.sessions.conftest import FakeRunner
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "/api/v1/train"
 BODY: dict[str, Any] = {
     "model_name": "tiny",
@@ -159,6 +162,26 @@ def test_a_restarted_service_finds_everything_again(
         listed = second.get(PREFIX, headers=mia).json()["sessions"]
         assert [session["training_id"] for session in listed] == sessions[::-1]
     assert runner.submitted == sessions
+
+
+def test_the_configuration_declares_one_scheduler_with_bounded_queues_under_the_contracts_prefix() -> None:
+    import yaml
+
+    document = yaml.safe_load((REPOSITORY / "cluster" / "serve.yaml").read_text(encoding="utf-8"))
+    training = next(app for app in document["applications"] if app["name"] == "training")
+    (deployment,) = training["deployments"]
+    assert training["route_prefix"] == PREFIX
+    assert (deployment["name"], deployment["num_replicas"]) == ("Training", 1)
+    assert 0 < deployment["max_queued_requests"] < 10_000
+
+
+def test_the_application_starts_without_torch() -> None:
+    code = (
+        "import sys, serve_apps.training, serve_apps.training_jobs, serve_apps.training_routes;"
+        "print([name for name in ('torch', 'transformers', 'ray.train') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 ROUTES = [
@@ -354,7 +377,7 @@ def test_no_generated_request_breaks_a_route(client: TestClient, issue: Issue) -
             max_examples=30, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck),
             derandomize=True, database=None,
         )  # fmt: skip
-        def check(case: schemathesis.Case) -> None:
+        def check(case: schemathesis.Case[Any]) -> None:
             given_to = case.as_transport_kwargs(base_url=f"http://testserver{PREFIX}")
             given_to["headers"] = {**dict(given_to.get("headers") or {}), **admin}
             given_to.pop("cookies", None)

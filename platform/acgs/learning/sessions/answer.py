@@ -23,8 +23,8 @@ class TrainingResponse(_Answer):
     message: str
     constitutional_compliance_score: float | None = None
     model_artifacts: dict[str, str] | None = None
-    training_metrics: dict[str, float | None] | None = None
-    privacy_metrics: dict[str, float | None] | None = None
+    training_metrics: dict[str, int | float | None] | None = None
+    privacy_metrics: dict[str, int | float | None] | None = None
 
 
 class TrainingStatus(_Answer):
@@ -43,8 +43,8 @@ class TrainingStatus(_Answer):
     started_at: str | None
     ended_at: str | None
     model_artifacts: dict[str, str] | None
-    training_metrics: dict[str, float | None] | None
-    privacy_metrics: dict[str, float | None] | None
+    training_metrics: dict[str, int | float | None] | None
+    privacy_metrics: dict[str, int | float | None] | None
 
 
 class TrainingPage(_Answer):

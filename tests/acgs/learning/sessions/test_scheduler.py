@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -375,9 +374,12 @@ class Schedules(RuleBasedStateMachine):
 def test_no_order_of_events_breaks_the_limit_loses_a_session_or_runs_one_twice(make_session: MakeSession) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    made: Callable[[], RuleBasedStateMachine] = type("Made", (Schedules,), {"make_session": staticmethod(make_session)})
+    class Made(Schedules):
+        pass
+
+    Made.make_session = staticmethod(make_session)
     run_state_machine_as_test(
-        made,
+        Made,
         settings=settings(
             max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),

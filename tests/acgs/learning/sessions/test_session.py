@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from acgs.learning.sessions.session import ENDED, Session, SessionConflictError,
 from tests.acgs.learning.sessions.conftest import START, MakeSession
 
 LATER = START + timedelta(seconds=10)
-STEPS = {
+STEPS: dict[str, Callable[[Session], Session]] = {
     "ready": Session.ready,
     "start": lambda session: session.start(LATER),
     "cancel": lambda session: session.cancel(LATER),
