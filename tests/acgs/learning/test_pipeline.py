@@ -45,7 +45,7 @@ def trained(
         dialogue_sentences=50,
         exchanged_texts=100,
         sets=("surge_toxicity",),
-        adapter=AdapterConfig(rank=2, epochs=1),
+        adapter=AdapterConfig(rank=4, epochs=3),
         student=StudentConfig(width=16, filters=8, hidden=16, epochs=12),
     )
     folder = tmp_path_factory.mktemp("guard")
@@ -86,3 +86,19 @@ def test_the_second_tier_scores_with_the_trained_adapter(
     governor = Governor(lenient, bundle, RuleJudge(lenient, open_engine("clauses", lenient)), {})
     scores = [governor.text_score(row, COMPREHENSIVE) for row in together]
     assert scores[0] < scores[1]
+
+
+def test_the_average_of_adapters_changes_each_weight_by_the_mean_of_their_changes() -> None:
+    import torch
+    from safetensors.torch import load, save
+
+    from acgs.learning.guard.adapter import average_adapters
+
+    torch.manual_seed(0)
+    made = [{"a.up": torch.randn(6, 2), "a.down": torch.randn(2, 5), "head.bias": torch.randn(3)} for _ in range(3)]
+    averaged = load(average_adapters([save({k: v.half() for k, v in one.items()}) for one in made]))
+    expected = torch.stack([one["a.up"] @ one["a.down"] for one in made]).mean(0)
+    torch.testing.assert_close(averaged["a.up"].float() @ averaged["a.down"].float(), expected, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(
+        averaged["head.bias"].float(), torch.stack([one["head.bias"] for one in made]).mean(0), atol=0.01, rtol=0.01
+    )
