@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = ("start", "http", "decision", "audit", "scenarios", "guard", "pii", "sanctions")
+MODULES = ("start", "http", "decision", "audit", "scenarios", "guard", "pii", "sanctions", "dp_lora")
 
 
 def main() -> int:
