@@ -161,7 +161,7 @@ def plan_run(request: TrainingRequest, policy: Policy, files: SessionFiles) -> P
         "private": privacy is not None,
     }
     settings = {
-        "name": f"session-{files.session_id}",
+        "name": files.session_id,
         "base_model": _base(request.model_name, policy.bases, files.corpus),
         "phases": (phase,),
         "lora": _lora(request.lora_config or LoraConfig()),

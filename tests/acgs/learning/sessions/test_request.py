@@ -61,6 +61,7 @@ def test_the_contracts_names_reach_the_run(files: SessionFiles) -> None:
     assert (config.evaluation.max_new_tokens, config.evaluation.compliance_threshold) == (11, 0.97)
     assert config.evaluation.stop_below_threshold
     assert config.max_training_seconds == 120
+    assert config.name == files.session_id
 
 
 def test_a_bare_request_gets_the_published_defaults(files: SessionFiles) -> None:
