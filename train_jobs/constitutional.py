@@ -284,8 +284,10 @@ def _statement(prepared: Prepared) -> Any:
     return state_privacy(ledger, prepared.run_id)
 
 
-def record(settings: Settings, kind: str, run_id: str, details: dict[str, Any]) -> None:
-    """Put an event of the run into the audit log."""
+def record(settings: Settings, kind: str, run_id: str, details: dict[str, Any], *, session: str | None) -> None:
+    """Put an event of the run into the audit log; of a session the service does it, which also sees killed jobs."""
+    if session is not None:
+        return
     from acgs.audit.entries import Event
     from acgs.audit.journal import Journal
     from acgs.audit.keys import SigningKey
@@ -295,7 +297,7 @@ def record(settings: Settings, kind: str, run_id: str, details: dict[str, Any]) 
     layout = AuditDirectory(settings.state_dir.resolve() / "audit")
     path = settings.signing_key_path or layout.signing_key
     path.parent.mkdir(parents=True, exist_ok=True)
-    identity = f"train-{run_id}-{secrets.token_hex(3)}"
+    identity = f"train-{secrets.token_hex(8)}"
     recorder = AuditRecorder(Journal(layout.journals, identity), SigningKey.load_or_create(path), identity)
     recorder.record_event(Event(kind=kind, actor="train_jobs.constitutional", subject=run_id, details=details))
     recorder.close()
@@ -317,7 +319,8 @@ def main(arguments: list[str] | None = None) -> int:
         train(prepared)
         report = conclude(prepared)
     except AcgsError as error:
-        record(prepared.settings, "constitutional_training_failed", prepared.run_id, {"reason": error.code})
+        reason = {"reason": error.code}
+        record(prepared.settings, "constitutional_training_failed", prepared.run_id, reason, session=options.session)
         sys.stderr.write(f"acgs: {error.message}\n")
         return 2 if isinstance(error, InvalidInputError) else 1
     details = {
@@ -326,7 +329,7 @@ def main(arguments: list[str] | None = None) -> int:
         "data": [item["id"] for item in report["data"]],
         "ledger_head": (report["privacy"] or {}).get("ledger_head"),
     }
-    record(prepared.settings, "constitutional_training_completed", prepared.run_id, details)
+    record(prepared.settings, "constitutional_training_completed", prepared.run_id, details, session=options.session)
     sys.stdout.write(f"{prepared.output / 'report.html'}\n")
     return 0
 

@@ -41,6 +41,8 @@ class Progress:
     learning_rate: float
     tokens: int
     seconds: float
+    epsilon: float | None = None
+    """What a private phase's scarcest budget had spent at the last checkpoint."""
 
 
 Save = Callable[[Path], None]

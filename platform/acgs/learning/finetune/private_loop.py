@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from acgs.learning.finetune.examples import Example, collate
 from acgs.learning.finetune.loop import Ending, LoopOptions, Observer, Progress, forward, make_optimizer, to_device
 from acgs.learning.finetune.schedules import learning_rate
 from acgs.learning.finetune.world import World
+from acgs.privacy.budget import BudgetStatus
 from acgs.privacy.plan import PrivacyPlan
 
 _BF16_TOLERANCE = 0.02
@@ -39,6 +41,25 @@ class Gate(Protocol):
 
     def permit(self) -> bool:
         """Whether one more step may run; it then counts."""
+
+    def status(self) -> BudgetStatus:
+        """What is spent; takes tenths of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The examples as batches of tensors, and the loss of each of their rows."""
+
+    examples: Sequence[Example]
+    options: LoopOptions
+    world: World
+
+    def tensors(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        return to_device(collate([self.examples[i] for i in indices], self.options.pad_id), self.world.device)
+
+    def losses(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        logits = forward(model, dict(batch), bf16=self.options.bf16)
+        return per_sequence_loss(logits, batch["input_ids"], batch["target_mask"])
 
 
 def train_privately(
@@ -84,19 +105,15 @@ def train_privately(
         mode=privacy.mode,
     )
 
-    def losses_of(trained: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        logits = forward(trained, dict(batch), bf16=options.bf16)
-        return per_sequence_loss(logits, batch["input_ids"], batch["target_mask"])
-
-    def tensors(indices: list[int]) -> dict[str, torch.Tensor]:
-        return to_device(collate([examples[i] for i in indices], options.pad_id), world.device)
+    rows = _Rows(examples, options, world)
 
     def save(folder: Path) -> None:
         save_checkpoint(folder, model, optimizer, state)
 
     try:
         tolerance = _BF16_TOLERANCE if options.bf16 else TOLERANCE
-        self_test(engine, model, tensors(list(range(min(_TEST_ROWS, len(examples))))), losses_of, tolerance=tolerance)
+        few = rows.tensors(list(range(min(_TEST_ROWS, len(examples)))))
+        self_test(engine, model, few, rows.losses, tolerance=tolerance)
         sampler = PoissonSampler(
             population=plan.population,
             expected_batch_size=plan.expected_batch,
@@ -108,7 +125,7 @@ def train_privately(
         tokens_a_step = round(plan.expected_batch * sum(e.target_count for e in examples) / len(examples))
         started = time.monotonic() - state.seconds
         before = trainable_weights(model)
-        first = True
+        first, epsilon = True, None
         for chosen in sampler:
             number = world.agree(gate.steps if gate and gate.permit() else 0)
             if not number:
@@ -119,7 +136,7 @@ def train_privately(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             for part in split(chosen, phase.micro_batch_size):
-                engine.backward(losses_of(model, tensors(part)))
+                engine.backward(rows.losses(model, rows.tensors(part)))
             engine.step()
             if first and rate > 0:
                 assert_trained(model, before)
@@ -127,9 +144,12 @@ def train_privately(
             state.step += 1
             state.tokens += tokens_a_step
             state.seconds = time.monotonic() - started
-            observer.stepped(Progress(state.step, plan.steps, None, rate, state.tokens, state.seconds))
+            due = state.step % options.checkpoint_every == 0
+            if gate and (due or number == plan.steps):
+                epsilon = gate.status().epsilon
+            observer.stepped(Progress(state.step, plan.steps, None, rate, state.tokens, state.seconds, epsilon))
             reason = observer.stop_reason(state)
-            if reason or state.step % options.checkpoint_every == 0:
+            if reason or due:
                 observer.checkpoint_due(state, save)
             if reason:
                 return Ending(state, reason)

@@ -31,7 +31,8 @@ def collect_adapter(config: RunConfig, output: Path) -> int | None:
         save_base(base, output / MERGED)
         return None
     folder = output / "phases" / str(len(config.phases) - 1) / ADAPTER
-    shutil.copytree(folder, output / ADAPTER, dirs_exist_ok=True)
+    # PEFT's own card is an empty form; ours lies beside the adapter's folder.
+    shutil.copytree(folder, output / ADAPTER, dirs_exist_ok=True, ignore=shutil.ignore_patterns("README.md"))
     if config.export_merged:
         model = attach(base.model, config.lora)
         load_adapter_weights(model, folder)

@@ -65,6 +65,7 @@ class TrainingRun:
         self._validation_seconds = 0.0
         self._deadline = time.monotonic() + config.max_training_seconds
         self._compliance: float | None = None
+        self._epsilon: float | None = None
 
     def execute(self) -> RunOutcome:
         """Run every phase that is not finished, then evaluate. The outcome is whole on process 0.
@@ -84,6 +85,7 @@ class TrainingRun:
                 break
         self._tell(Progress(phase="evaluation", progress=0.95), now=True)
         after = self._evaluate(model, base) if self._leads else None
+        self._tell(Progress(phase="finished", progress=1.0), now=True)
         count = count_parameters(model)
         return RunOutcome(
             base=base.name,
@@ -250,7 +252,7 @@ class TrainingRun:
                 step=step.step,
                 steps=step.steps,
                 loss=step.loss,
-                compliance=self._compliance,
+                epsilon=step.epsilon,
                 tokens_per_second=speed,
                 eta_seconds=left,
             ),
@@ -258,6 +260,8 @@ class TrainingRun:
         )
 
     def _tell(self, progress: Progress, *, now: bool = False) -> None:
+        self._epsilon = progress.epsilon if progress.epsilon is not None else self._epsilon
+        progress = progress.model_copy(update={"epsilon": self._epsilon, "compliance": self._compliance})
         if self._leads and self._progress.write(progress, now=now):
             print(progress.model_dump_json(exclude_none=True), flush=True)  # noqa: T201 - the job's log
 
