@@ -20,7 +20,17 @@ from acgs.observability.logs import correlation_id
 CORRELATION_HEADER = "x-correlation-id"
 _SAFE_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 
-_STATUS = {"validation": 422, "constitution_mismatch": 400, "rate_limit": 429, "body_too_large": 413, "not_json": 400}
+_STATUS = {
+    "not_json": 400,
+    "constitution_mismatch": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "body_too_large": 413,
+    "validation": 422,
+    "rate_limit": 429,
+}
 _UNAVAILABLE = 503
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -48,8 +58,11 @@ def status_of(error: AcgsError) -> int:
 def error_response(error: AcgsError) -> Response:
     """The error as JSON: `detail` for people, `error` for programs."""
     body = {"detail": error.message, "error": {"code": error.code, "message": error.message, "field": error.field}}
-    headers = {"retry-after": str(max(1, round(error.retry_after)))} if isinstance(error, RateLimitedError) else None
-    return Response(orjson.dumps(body), status_of(error), headers, "application/json")
+    headers = {"retry-after": str(max(1, round(error.retry_after)))} if isinstance(error, RateLimitedError) else {}
+    status = status_of(error)
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return Response(orjson.dumps(body), status, headers, "application/json")
 
 
 async def read_json(request: Request, limit: int) -> Any:

@@ -13,7 +13,6 @@ from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
-from acgs.errors import AcgsError
 from acgs.learning.sessions.answer import (
     Cancellation,
     TrainingHealth,
@@ -23,22 +22,14 @@ from acgs.learning.sessions.answer import (
     TrainingStatus,
 )
 from acgs.learning.sessions.request import TrainingRequest
-from acgs.learning.sessions.session import SessionConflictError
-from acgs.learning.sessions.store import UnknownSessionError
-from acgs.security.roles import Caller, ForbiddenError, Permission
-from acgs.security.tokens import AuthenticationError, bearer_token
-from serve_apps.http import error_response, error_responses, install, read_json, request_body
+from acgs.security.roles import Caller, Permission
+from acgs.security.tokens import bearer_token
+from serve_apps.http import error_responses, install, read_json, request_body
 from serve_apps.training_service import TrainingService
 
 TICK_SECONDS: Final = 1.0
 MAX_PAGE: Final = 200
 MAX_LOG_LINES: Final = 2000
-_STATUS: Final[dict[type[AcgsError], int]] = {
-    AuthenticationError: 401,
-    ForbiddenError: 403,
-    UnknownSessionError: 404,
-    SessionConflictError: 409,
-}
 _REFUSALS = error_responses(401, 403, 422, 503)
 _REFUSALS_OF_ONE = error_responses(401, 403, 404, 422, 503)
 _BEARER = HTTPBearer(auto_error=False, description="a token of `acgs token issue`")
@@ -77,8 +68,6 @@ def build_app(open_service: Callable[[], TrainingService]) -> FastAPI:
 
     app = FastAPI(title="ACGS training", docs_url=None, redoc_url=None, lifespan=lifespan)
     install(app)
-    for kind in _STATUS:
-        app.add_exception_handler(kind, _refuse)
     _add_session_routes(app, wake)
     _add_service_routes(app)
     return app
@@ -145,16 +134,6 @@ def _service_of(app: FastAPI) -> Callable[[], TrainingService]:
         return opened
 
     return service
-
-
-async def _refuse(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, AcgsError):
-        raise error
-    response = error_response(error)
-    response.status_code = _STATUS[type(error)]
-    if isinstance(error, AuthenticationError):
-        response.headers["www-authenticate"] = "Bearer"
-    return response
 
 
 async def _keep_ticking(service: TrainingService, wake: asyncio.Event) -> None:
