@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,9 +84,15 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(platform_cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    return Cluster(platform_cluster.dashboard, tmp_path)
+def cluster(platform_cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    from ray._private.authentication_test_utils import reset_auth_token_state
+
+    with monkeypatch.context() as context:
+        context.setenv("RAY_AUTH_MODE", "token")
+        # Ray remembers the mode that the process began with.
+        reset_auth_token_state()
+        yield Cluster(platform_cluster.dashboard, tmp_path)
+    reset_auth_token_state()
 
 
 def test_sessions_run_as_jobs_are_cancelled_in_time_and_survive_their_scheduler(cluster: Cluster) -> None:
