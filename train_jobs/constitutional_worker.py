@@ -97,8 +97,13 @@ def _reporter(output: Path, rank: int) -> Any:
             return
         folder = Path(tempfile.mkdtemp(dir=staging))
         save(folder)
-        ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))
-        shutil.rmtree(folder, ignore_errors=True)
+        # Training goes on while the folder is copied to where it is kept.
+        ray.train.report(
+            figures,
+            checkpoint=ray.train.Checkpoint.from_directory(folder),
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
+            delete_local_checkpoint_after_upload=True,
+        )
 
     return report
 
