@@ -26,6 +26,7 @@ from acgs.files import write_atomic
 from acgs.settings import Settings
 
 RUN = "run.json"
+REPORT = "report.html"
 MOST_NOISE = 32.0
 """Noise multiplier above which a run is refused: it would spend the last of a budget on nothing."""
 START_TIMEOUT_SECONDS = "600"
@@ -79,6 +80,7 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     datasets = [Dataset(phase.data) for phase in config.phases]
     for dataset in datasets:
         dataset.files("train"), dataset.files("validation")
+    _refuse_private_data_elsewhere(config, datasets)
     output = output.resolve()
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
     run_id = _run_id(output, config.name, digest)
@@ -91,6 +93,23 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
         write_atomic(output / RUN, orjson.dumps({"run_id": run_id, "config_digest": digest}))
         open_run()
     return Prepared(run_id, config, digest, constitution, datasets, plan, output, settings)
+
+
+def _refuse_private_data_elsewhere(config: Any, datasets: list[Any]) -> None:
+    """A phase without privacy must not read what another phase protects."""
+    protected = {
+        origin
+        for phase, dataset in zip(config.phases, datasets, strict=True)
+        if phase.private
+        for origin in dataset.manifest.origins
+    }
+    for phase, dataset in zip(config.phases, datasets, strict=True):
+        if not phase.private and protected.intersection(dataset.manifest.origins):
+            raise InvalidInputError(
+                f"the {phase.kind} phase reads {phase.data.name} without privacy, which stems from the same data as "
+                "the private phase; give it other data",
+                field="phases",
+            )
 
 
 def _run_id(output: Path, name: str, digest: str) -> str:
@@ -311,6 +330,9 @@ def main(arguments: list[str] | None = None) -> int:
     except AcgsError as error:
         sys.stderr.write(f"acgs: {error.message}\n")
         return 2
+    if not options.check and (prepared.output / REPORT).exists():
+        sys.stdout.write(f"this run is finished: {prepared.output / REPORT}\n")
+        return 0
     if options.check:
         noise = f", noise multiplier {prepared.plan.noise_multiplier:.3f}" if prepared.plan else ""
         sys.stdout.write(f"{prepared.config.name} can start{noise}\n")
@@ -330,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
         "ledger_head": (report["privacy"] or {}).get("ledger_head"),
     }
     record(prepared.settings, "constitutional_training_completed", prepared.run_id, details, session=options.session)
-    sys.stdout.write(f"{prepared.output / 'report.html'}\n")
+    sys.stdout.write(f"{prepared.output / REPORT}\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -17,7 +18,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write `data` to `path` through a temporary file, fsync and rename; readers see the old or the new file."""
+    """Write `data` to `path` through a temporary file, fsync and rename; readers see the old or the new file.
+
+    Raises:
+        OSError: it cannot be written, or is something else than a file: a device would be renamed away.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -53,3 +53,11 @@ def test_an_interrupt_is_cleaned_up_after_too(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "file", b"new")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_not_renamed_away(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a regular file"):
+        write_atomic(pipe, b"data")
+    assert pipe.is_fifo()

@@ -113,6 +113,25 @@ def test_an_output_folder_belongs_to_one_run(
     assert "another run" in capsys.readouterr().err
 
 
+def test_a_phase_without_privacy_must_not_read_what_another_protects(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = written()
+    run = yaml.safe_load(config.read_text())
+    run["phases"] = [{**run["phases"][0], "kind": "dapt", "private": False}, run["phases"][0]]
+    config.write_text(yaml.safe_dump(run))
+    assert main(["--config", str(config), "--output", str(tmp_path / "out"), "--check"]) == 2
+    assert "without privacy" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_left_as_it_is(written: Written, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    prepare(written(), output)
+    (output / "report.html").write_text("kept")
+    assert main(["--config", str(written()), "--output", str(output)]) == 0
+    assert (output / "report.html").read_text() == "kept"
+
+
 def test_a_second_run_that_would_overdraw_the_data_is_refused(
     written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,12 +42,14 @@ SUB_COMMANDS: Final = {
     "governance": SubCommand(
         "acgs.cli.governance", "Judge files of requests, and measure the guard on labelled texts."
     ),
-    "train": SubCommand("acgs.cli.train", "Train a guard bundle."),
+    "train": SubCommand(
+        "acgs.cli.train", "Fine-tune language models, with or without differential privacy; train a guard bundle."
+    ),
     "privacy": SubCommand("acgs.cli.privacy", "Show what training has spent of a data set's privacy; plan a run."),
     "constitution": SubCommand("acgs.cli.constitution", "Show, lint, test, compare and lock the constitution."),
     "audit": SubCommand("acgs.cli.audit", "Sequence, verify, prove and export the tamper-evident log."),
     "token": SubCommand("acgs.cli.token", "Give people and programs access to the services."),
-    "data": SubCommand("acgs.cli.data", "Generate labelled scenarios and look into scenario files."),
+    "data": SubCommand("acgs.cli.data", "Generate, import, filter, revise and inspect data sets."),
 }
 
 

@@ -81,6 +81,7 @@ def context_texts(context: Mapping[str, Any]) -> list[str]:
         value = stack.pop()
         if isinstance(value, Mapping):
             stack.extend(value.values())
+            stack.extend(value.keys())
         elif isinstance(value, list):
             stack.extend(value)
         elif isinstance(value, str) and len(value) >= _LONG_TEXT and " " in value:

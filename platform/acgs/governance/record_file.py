@@ -36,6 +36,8 @@ class RecordFile:
         self._name = path.name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():
+                raise InvalidInputError(f"cannot write {path}: not a regular file", field="output")
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
             sync_directory(path.parent)
         except OSError as error:
