@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acgs.audit.entries import Event
+from acgs.audit.installation import audit_directory, signing_key
 from acgs.audit.journal import Journal
-from acgs.audit.keys import SigningKey
-from acgs.audit.layout import AuditDirectory
 from acgs.audit.recorder import AuditRecorder
 from acgs.constitution.lock import LockedConstitution
 from acgs.errors import AcgsError, UnavailableError
@@ -31,22 +30,9 @@ from acgs.policy.judge import open_engine
 from acgs.security.rate_limit import TokenBuckets
 from acgs.settings import Settings
 
-AUDIT_FOLDER = "audit"
 METRICS_FOLDER = "metrics"
 
 RemoteLogits = Callable[[list[str]], Awaitable[NDArray[np.float32]]]
-
-
-def audit_directory(settings: Settings) -> AuditDirectory:
-    """Where the audit log of an installation lies."""
-    return AuditDirectory(settings.state_dir.resolve() / AUDIT_FOLDER)
-
-
-def signing_key(settings: Settings) -> SigningKey:
-    """The key of receipts and checkpoints: the configured file, or one made on first use."""
-    path = settings.signing_key_path or audit_directory(settings).signing_key
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return SigningKey.load_or_create(path)
 
 
 @dataclass(slots=True)

@@ -17,12 +17,12 @@ class AuditSequencer:
     """Merges journals in a thread. An error is logged and tried again; journals wait safely meanwhile."""
 
     def __init__(self) -> None:
+        from acgs.audit.installation import audit_directory, signing_key
         from acgs.audit.layout import DEFAULT_ORIGIN
         from acgs.audit.notes import VerifierKey
         from acgs.audit.trust import publish_key
         from acgs.observability.logs import configure_logs
         from acgs.settings import Settings
-        from serve_apps.replica import audit_directory, signing_key
 
         settings = Settings()
         configure_logs(settings.log_level)

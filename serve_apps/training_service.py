@@ -17,6 +17,7 @@ import structlog
 
 from acgs import __version__
 from acgs.audit.entries import Event
+from acgs.audit.installation import audit_directory, signing_key
 from acgs.audit.journal import Journal
 from acgs.audit.recorder import AuditRecorder
 from acgs.constitution.lock import LockedConstitution
@@ -47,7 +48,6 @@ from acgs.settings import Settings
 from acgs.storage.engine import configured_url, open_engine
 from acgs.storage.migrate import upgrade
 from serve_apps.http import validated
-from serve_apps.replica import audit_directory, signing_key
 from serve_apps.training_settings import TrainingSettings
 
 SERVICE: Final = "constitutional-trainer"

@@ -308,16 +308,12 @@ def record(settings: Settings, kind: str, run_id: str, details: dict[str, Any], 
     if session is not None:
         return
     from acgs.audit.entries import Event
+    from acgs.audit.installation import audit_directory, signing_key
     from acgs.audit.journal import Journal
-    from acgs.audit.keys import SigningKey
-    from acgs.audit.layout import AuditDirectory
     from acgs.audit.recorder import AuditRecorder
 
-    layout = AuditDirectory(settings.state_dir.resolve() / "audit")
-    path = settings.signing_key_path or layout.signing_key
-    path.parent.mkdir(parents=True, exist_ok=True)
     identity = f"train-{secrets.token_hex(8)}"
-    recorder = AuditRecorder(Journal(layout.journals, identity), SigningKey.load_or_create(path), identity)
+    recorder = AuditRecorder(Journal(audit_directory(settings).journals, identity), signing_key(settings), identity)
     recorder.record_event(Event(kind=kind, actor="train_jobs.constitutional", subject=run_id, details=details))
     recorder.close()
 
