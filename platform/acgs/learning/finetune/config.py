@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -93,10 +93,20 @@ class EvaluationSettings(_Part):
     """What is measured, and when a run stops early."""
 
     every_steps: Positive = 250
-    prompts: Path | None = Field(
-        None, description="a data set whose prompts are answered and judged; default: the last phase's validation"
+    held_out: Path | None = Field(
+        None, description="a data set whose split validation perplexity is taken on; default: the last phase's data"
     )
-    max_prompts: Positive = 64
+    prompts: Path | None = Field(
+        None, description="a data set whose prompts are answered and judged; default: the held-out split's"
+    )
+    benign_prompts: Path | None = Field(
+        None, description="a data set whose prompts a good model answers: a refusal is an over-refusal"
+    )
+    max_prompts: Positive = Field(64, description="of each data set, the first")
+    tasks: Path | None = Field(
+        None, description="JSON lines of {question, choices, answer: index} or {prompt, target}, for accuracy"
+    )
+    max_tasks: Positive = Field(500, description="the first of the file")
     max_new_tokens: Positive = 64
     compliance_threshold: float = Field(0.95, ge=0, le=1)
     stop_below_threshold: bool = Field(False, description="stop when compliance falls below the threshold")
@@ -147,7 +157,15 @@ class RunConfig(_Part):
 
 
 def load_run(path: Path) -> RunConfig:
-    """Read a run file. Relative paths in it are relative to the file.
+    """Read a run file. Raises what `load_settings` raises."""
+    return load_settings(path, RunConfig)
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def load_settings(path: Path, kind: type[Settings]) -> Settings:
+    """Read a YAML file of settings. Relative paths in it are relative to the file.
 
     Raises:
         InvalidInputError: the file cannot be read, or a setting does not fit; it is named.
@@ -158,15 +176,24 @@ def load_run(path: Path) -> RunConfig:
         raise InvalidInputError(f"{path} cannot be read as YAML: {type(error).__name__}", field="config") from error
     if not isinstance(raw, dict):
         raise InvalidInputError(f"{path} holds no settings", field="config")
+    return check_settings(kind, _resolved(raw, path.resolve().parent), str(path))
+
+
+def check_settings(kind: type[Settings], values: object, source: str) -> Settings:
+    """Settings from plain values; `source` names them in an error.
+
+    Raises:
+        InvalidInputError: a setting does not fit; it is named.
+    """
     try:
-        return RunConfig.model_validate(_resolved(raw, path.resolve().parent))
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "run"
-        raise InvalidInputError(f"{path}: {where}: {first['msg']}", field=where) from error
+        raise InvalidInputError(f"{source}: {where}: {first['msg']}", field=where) from error
 
 
-_PATHS = {"data", "prompts", "path", "corpus"}
+_PATHS = {"data", "revised_data", "held_out", "prompts", "benign_prompts", "tasks", "path", "corpus"}
 
 
 def _resolved(value: object, folder: Path) -> object:
