@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from acgs.learning.finetune.report import accuracy_kept
+
+SHARES: Final = {
+    "tasks solved": ("tasks", "accuracy"),
+    "answers that comply": ("compliance", "compliant"),
+    "answers that refuse": ("compliance", "refused"),
+    "benign prompts refused": ("over_refusal", "refused"),
+}
+"""Shares of an evaluation by what they are called, with where they stand in it."""
 
 
 def model_card(report: dict[str, Any], privacy: str | None) -> str:
@@ -21,8 +31,11 @@ def model_card(report: dict[str, Any], privacy: str | None) -> str:
     lines += ["", "## Held out", "", "| | base | trained |", "|---|---|---|"]
     before, after = report["before"], report["after"]
     lines.append(f"| perplexity | {before['perplexity']:.2f} | {after['perplexity']:.2f} |")
-    for name, label in (("compliant", "answers that comply"), ("refused", "answers that refuse")):
-        lines.append(f"| {label} | {_share(before, name)} | {_share(after, name)} |")
+    for label, path in SHARES.items():
+        lines.append(f"| {label} | {_share(before, path)} | {_share(after, path)} |")
+    kept = accuracy_kept(report)
+    if kept is not None:
+        lines += ["", f"Of the base's task accuracy {100 * kept:.1f} % is kept."]
     lines += ["", "Intervals are Wilson's at 95 %."]
     if after["compliance"]:
         lines.append(f"Compliance is what `{after['compliance']['judge']}` says of answers to held-out prompts.")
@@ -30,10 +43,11 @@ def model_card(report: dict[str, Any], privacy: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _share(side: dict[str, Any], name: str) -> str:
-    if not side["compliance"]:
-        return "no prompts"
-    found = side["compliance"][name]
+def _share(side: dict[str, Any], path: tuple[str, str]) -> str:
+    part, name = path
+    if side[part] is None:
+        return "no data"
+    found = side[part][name]
     if found["share"] is None:
         return "no data"
     return f"{found['share']:.3f} [{found['low']:.3f}, {found['high']:.3f}], n = {found['n']}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +19,23 @@ from acgs.learning.finetune.adapters import attach, count_parameters, load_adapt
 from acgs.learning.finetune.base_models import Base, open_base, save_base
 from acgs.learning.finetune.checkpoints import STATE, LoopState, read_state
 from acgs.learning.finetune.config import Phase, RunConfig
-from acgs.learning.finetune.evaluation import Compliance, compliance, perplexity
+from acgs.learning.finetune.evaluation import (
+    Answering,
+    Compliance,
+    EvaluationSets,
+    compliance,
+    over_refusal,
+    peak_memory,
+    perplexity,
+    read_sets,
+)
 from acgs.learning.finetune.examples import Example, encode_records, pack
 from acgs.learning.finetune.loop import Ending, LoopOptions, Save, train_phase
 from acgs.learning.finetune.loop import Progress as Step
 from acgs.learning.finetune.outcome import PhaseOutcome, RunOutcome
 from acgs.learning.finetune.private_loop import BUDGET_REACHED, Gate, train_privately
 from acgs.learning.finetune.progress import Progress, ProgressFile
+from acgs.learning.finetune.task_accuracy import task_scores
 from acgs.learning.finetune.world import World
 from acgs.learning.revision.assessment import Judge
 from acgs.privacy.plan import PrivacyPlan
@@ -190,35 +201,52 @@ class TrainingRun:
             bf16=self._config.precision == "bf16",
         )
 
-    def prompts(self) -> list[Record]:
-        """Records whose prompts are answered for the compliance figures; none if there is no chat to answer."""
-        settings = self._config.evaluation
-        last = self._config.phases[-1]
-        records = Dataset(settings.prompts).records() if settings.prompts else Dataset(last.data).records("validation")
-        chats = [record for record in records if record.prompt]
-        return chats[: settings.max_prompts]
+    @cached_property
+    def _sets(self) -> EvaluationSets:
+        return read_sets(self._config)
+
+    @property
+    def _answering(self) -> Answering:
+        return Answering(
+            max_new_tokens=self._config.evaluation.max_new_tokens,
+            batch_size=self._config.phases[-1].micro_batch_size,
+            seed=self._config.seed,
+        )
+
+    def _answers(self, model: Any, base: Base, records: Sequence[Record]) -> list[str]:
+        return self._answering.answers(model, base.tokenizer, [record.prompt for record in records])
 
     def judge_answers(self, model: Any, base: Base) -> Compliance | None:
         """Compliance of the model's answers; None where there is no prompt."""
-        records = self.prompts()
+        records = self._sets.prompts
         if not records:
             return None
         started = time.monotonic()
         self._judge = self._judge or self._around.open_judge()
-        found = compliance(
-            model, base.tokenizer, records, self._judge, self._around.principles,
-            max_new_tokens=self._config.evaluation.max_new_tokens,
-            batch_size=self._config.phases[-1].micro_batch_size, seed=self._config.seed,
-        )  # fmt: skip
+        answers = self._answers(model, base, records)
+        found = compliance(records, answers, self._judge, self._around.principles)
         self._validation_seconds += time.monotonic() - started
         self._compliance = found.compliant.share
         return found
 
     def _evaluate(self, model: Any, base: Base) -> dict[str, Any]:
-        judged = self.judge_answers(model.to(self._world.device), base)
+        """All figures of a model; None where there is nothing to take one on."""
+        model, sets, device = model.to(self._world.device), self._sets, self._world.device
+        bf16 = self._config.precision == "bf16"
+        judged = self.judge_answers(model, base)
+        refused = over_refusal(self._answers(model, base, sets.benign)) if sets.benign else None
+        solved = (
+            task_scores(model, base.tokenizer, sets.tasks, self._answering, device=device, bf16=bf16)
+            if sets.tasks
+            else None
+        )
+        held_out = self._config.phases[-1].model_copy(update={"data": sets.held_out})
         return {
-            "perplexity": self._perplexity(model, base, self._config.phases[-1]),
+            "perplexity": self._perplexity(model, base, held_out),
             "compliance": judged.model_dump() if judged else None,
+            "over_refusal": refused.model_dump() if refused else None,
+            "tasks": solved.model_dump() if solved else None,
+            "peak_memory": peak_memory(device).model_dump(),
         }
 
     def stop_reason(self, state: LoopState, model: Any, base: Base) -> str | None:
