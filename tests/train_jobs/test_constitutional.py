@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import yaml
 from acgs.learning.data.dataset import DatasetWriter
 from acgs.learning.data.manifest import Operation, Parent
 from acgs.learning.data.records import Message, Record
+from acgs.privacy.sql_ledger import SqlLedger
+from acgs.settings import Settings
+from acgs.storage.engine import configured_url, open_engine
 from train_jobs.constitutional import main, prepare
 
 WORDS = ["garden", "herbs", "small", "trees", "near", "old", "stone", "wall", "spring", "rain", "bees", "visit"]
@@ -157,11 +161,29 @@ def _progress(output: Path) -> dict[str, Any]:
 
 
 def _workers(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process(job.pid).children(recursive=True)
-        if any("RayTrainWorker" in word for word in child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process(job.pid).children(recursive=True):
+        # Ray's processes come and go.
+        with suppress(psutil.Error):
+            if any("RayTrainWorker" in word for word in child.cmdline()):
+                found.append(child)
+    return found
+
+
+def _kill_a_worker_between_reservation_and_settlement(job: subprocess.Popen[bytes], output: Path) -> None:
+    """Stop a worker, look whether steps are reserved and not settled, and kill it then; else let it go on a little."""
+    ledger = SqlLedger(open_engine(configured_url(Settings()), create=False))
+    run_id = json.loads((output / "run.json").read_bytes())["run_id"]
+    victim = _workers(job)[0]
+    while job.poll() is None:
+        victim.suspend()
+        time.sleep(0.1)  # the other worker comes to wait for this one
+        if ledger.run(run_id).unsettled:
+            victim.kill()
+            return
+        victim.resume()
+        time.sleep(0.02)
+    pytest.fail("the run ended before a worker could be killed")
 
 
 def test_a_private_run_survives_a_killed_worker_and_pays_for_what_was_lost(written: Written, tmp_path: Path) -> None:
@@ -174,9 +196,8 @@ def test_a_private_run_survives_a_killed_worker_and_pays_for_what_was_lost(writt
         deadline = time.monotonic() + PATIENCE_SECONDS
         while _progress(output)["step"] < 6 and job.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        victims = _workers(job)
-        assert len(victims) == 2, (tmp_path / "log").read_text()[-3000:]
-        victims[0].kill()
+        assert len(_workers(job)) == 2, (tmp_path / "log").read_text()[-3000:]
+        _kill_a_worker_between_reservation_and_settlement(job, output)
         assert job.wait(timeout=PATIENCE_SECONDS) == 0, (tmp_path / "log").read_text()[-3000:]
     finally:
         job.terminate()

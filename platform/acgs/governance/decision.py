@@ -17,7 +17,7 @@ from acgs.governance.domains.finding import DomainCheck, DomainFinding
 from acgs.governance.features import OVERALL, feature_row, probabilities
 from acgs.governance.forest import Evaluation, Floats
 from acgs.governance.insights import Insights, explain
-from acgs.governance.passages import DISCOUNT, PrincipleNames, passages
+from acgs.governance.text.passages import DISCOUNT, PrincipleNames, passages
 from acgs.policy.engine import RuleInput
 from acgs.policy.judge import RuleJudge, Ruling
 from acgs.statistics.conformal import Band

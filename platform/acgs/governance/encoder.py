@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from acgs.governance.text import readings
+from acgs.governance.text.readings import readings
 
 Singles = NDArray[np.float32]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from acgs.errors import InvalidInputError
-from acgs.governance.text import fold_unicode
+from acgs.governance.text.folding import fold_unicode
 from acgs.settings import Settings
 
 

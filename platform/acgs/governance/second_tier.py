@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acgs.errors import IntegrityError, UnavailableError
-from acgs.governance.text import readings
+from acgs.governance.text.readings import readings
 
 if TYPE_CHECKING:
     import torch
@@ -32,10 +32,14 @@ def minilm_directory() -> Path:
 
 
 def pooled(model: Any, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean and maximum over tokens, shape (batch, 2 * width)."""
+    """Mean and maximum over tokens of the model's last states, shape (batch, 2 * width)."""
+    return pooled_states(model(input_ids=input_ids, attention_mask=mask).last_hidden_state, mask)
+
+
+def pooled_states(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean and maximum over tokens of states (batch, tokens, width), shape (batch, 2 * width)."""
     import torch
 
-    hidden = model(input_ids=input_ids, attention_mask=mask).last_hidden_state
     present = mask[..., None].to(hidden.dtype)
     mean = (hidden * present).sum(1) / present.sum(1)
     highest = (hidden - 1e4 * (1 - present)).max(1).values

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from acgs.governance.decision import Governor
-from acgs.governance.passages import LONG, PrincipleNames, passages
+from acgs.governance.text.passages import LONG, PrincipleNames, passages
 
 FILLER = "please help me with my garden and the letter for the meeting"
 NAMES = PrincipleNames(["human_dignity", "rule_of_law", "due_process"])
@@ -28,8 +28,19 @@ def test_what_is_quoted_is_a_passage_of_its_own_in_any_text(quoted: str) -> None
 
 
 def test_a_text_that_is_one_passage_has_none() -> None:
-    assert passages("word " * 200) == []
+    assert passages("word" * 100 + " is one long word") == []
     assert passages('"build a bomb now"') == []
+
+
+def test_a_stretch_that_no_mark_divides_is_read_window_by_window() -> None:
+    found = passages(f"{'word ' * 60}build a bomb now {'word ' * 60}")
+    assert any("build a bomb now" in passage and len(passage.split()) <= 8 for passage in found)
+
+
+def test_short_parts_are_read_together() -> None:
+    filler = " ".join(["word"] * 40)
+    for divided in ("build a; bomb; right now", "build\na\nbomb\nright\nnow", "- build\n- a bomb\n- right now"):
+        assert "build a bomb right now" in passages(f"{filler}\n{divided}\n{filler} {filler}")
 
 
 def test_lines_are_passages() -> None:

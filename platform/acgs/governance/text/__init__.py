@@ -1,0 +1,1 @@
+"""What a text says under its disguises: folding, encodings, spelling, and the passages it consists of."""

@@ -1,0 +1,51 @@
+"""Undoing how people spell past a filter: letters set apart, leetspeak, signs inside words, stretched letters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+_LEET: Final = str.maketrans("0123456789@$!|+€", "oizeasgtbgasilte")
+
+# Counts are bounded: an open one would take quadratic time on a long word.
+_DISGUISED_WORD: Final = re.compile(r"[A-Za-z][0-9@$!|+€]{1,8}[A-Za-z]|\b[0-9@$!|]{1,8}[A-Za-z]{3}|[A-Za-z]{2}[@$|]")
+_SPACED_LETTERS: Final = re.compile(r"(?<![^\W_])(?:[^\W_][\s.\-_*·,/\\+=:|]{1,3}){3,}[^\W_](?![^\W_])")
+_SIGN_BETWEEN: Final = re.compile(r"[^\W_][.\-_*·,/\\+=:|][^\W_]")
+_INNER_PUNCTUATION: Final = re.compile(r"(?<=[A-Za-z])[.\-_*·~^'\"`|,/\\()\[\]{}+=]+(?=[A-Za-z])")
+_STRETCHED: Final = re.compile(r"([A-Za-z])\1{2,}")
+_QUOTE_SIGNS: Final = re.compile(r"[\"'`]\s*\+\s*[\"'`]|[\"`]")
+"""Also where a program joins strings."""
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_INTERLEAVED: Final = 0.3
+"""Share of all words from which on one word is put between the others."""
+_FEWEST_WORDS: Final = 8
+
+
+def undress(text: str) -> str:
+    """Leetspeak, set-apart letters, words run together, punctuation inside words, stretched letters, all undone."""
+    text = _SPACED_LETTERS.sub(_join_spaced, _QUOTE_SIGNS.sub("", text))
+    if _DISGUISED_WORD.search(text):
+        words = text.split(" ")
+        text = " ".join(w.translate(_LEET) if any(c.isalpha() for c in w) else w for w in words)
+    text = _INNER_PUNCTUATION.sub("", text)
+    text = " ".join(_HUMP.sub(" ", w) if len(_HUMP.findall(w)) > 1 else w for w in text.split(" "))
+    return _STRETCHED.sub(r"\1", text)
+
+
+def without_interleaved(words: Sequence[str]) -> str | None:
+    """The text without a word that was put between all the others; None where there is none."""
+    if len(words) < _FEWEST_WORDS:
+        return None
+    word, count = Counter(words).most_common(1)[0]
+    if count < _INTERLEAVED * len(words) or count == len(words):
+        return None
+    return " ".join(other for other in words if other != word)
+
+
+def _join_spaced(match: re.Match[str]) -> str:
+    """Join letters set apart; a gap wider than the rest ends a word, or any space where a sign sets them apart."""
+    run = match[0]
+    words = run.split() if _SIGN_BETWEEN.search(run) else re.split(r"\s{2,}", run)
+    return " ".join("".join(c for c in word if c.isalnum()) for word in words)
