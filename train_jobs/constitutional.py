@@ -211,7 +211,10 @@ def train(prepared: Prepared) -> None:
         work,
         train_loop_config=settings,
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
+        scaling_config=ScalingConfig(
+            num_workers=(config.min_workers, config.workers) if config.min_workers else config.workers,
+            use_gpu=config.use_gpu,
+        ),
         run_config=RunConfig(
             name="ray-train",
             storage_path=str(output),
@@ -247,12 +250,13 @@ def _connect(ray: Any) -> None:
 
 
 def _check_resources(config: Any, available: dict[str, float]) -> None:
-    wanted = {"GPU" if config.use_gpu else "CPU": float(config.workers)}
+    workers = config.min_workers or config.workers
+    wanted = {"GPU" if config.use_gpu else "CPU": float(workers)}
     for kind, amount in wanted.items():
         found = available.get(kind, 0.0)
         if found < amount:
             raise InvalidInputError(
-                f"{config.workers} workers need {amount:g} {kind}, the cluster has {found:g}", field="workers"
+                f"{workers} workers need {amount:g} {kind}, the cluster has {found:g}", field="workers"
             )
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from acgs.errors import InvalidInputError
 
+ParallelKind = Literal["all_reduce", "ddp", "fsdp"]
 Positive = Annotated[int, Field(ge=1)]
 ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -121,11 +122,17 @@ class RunConfig(_Part):
     lora: LoraSettings = LoraSettings()
     privacy: PrivacySettings | None = None
     evaluation: EvaluationSettings = EvaluationSettings()
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    parallel: ParallelKind = Field(
+        "all_reduce", description="how workers share the phases without privacy; fsdp shards the weights"
+    )
     gradient_checkpointing: bool = False
     checkpoint_every_steps: Positive = 100
     keep_checkpoints: Positive = 2
     workers: Positive = 1
+    min_workers: Positive | None = Field(
+        None, description="elastic: begin with so many workers, and take up to `workers` as the cluster grows"
+    )
     use_gpu: bool = False
     max_failures: int = Field(3, ge=0, description="worker failures after which the run gives up")
     max_training_seconds: float = Field(3600, gt=0)
@@ -150,6 +157,19 @@ class RunConfig(_Part):
             raise ValueError("one phase of a run can be private; make the other a run of its own")
         if private and self.base_model.tiny is not None and private[0].data in self.base_model.tiny.corpus.parents:
             raise ValueError("the tokenizer's corpus lies in the private data; a tokenizer trained on it leaks")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_fit(self) -> Self:
+        if any(phase.private for phase in self.phases) and self.precision == "fp16":
+            raise ValueError("a private run knows no loss scaling, which fp16 needs; use bf16 or fp32")
+        if self.parallel == "fsdp" and self.precision == "fp16":
+            raise ValueError("fp16 has no loss scaling over shards here; use bf16 with fsdp")
+        if self.parallel == "fsdp" and self.evaluation.stop_below_threshold:
+            raise ValueError("with fsdp no worker holds the model that would answer in mid-training; compliance is "
+                             "evaluated at the end")  # fmt: skip
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError("min_workers is more than workers")
         for phase in self.phases:
             if phase.batch_size < self.workers:
                 raise ValueError(f"a batch of {phase.batch_size} is smaller than the number of workers")

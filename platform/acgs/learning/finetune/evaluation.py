@@ -130,7 +130,13 @@ def proportion(count: int, n: int) -> Proportion:
 
 
 def perplexity(
-    model: Any, examples: Sequence[Example], *, pad_id: int, batch_size: int, device: torch.device, bf16: bool = False
+    model: Any,
+    examples: Sequence[Example],
+    *,
+    pad_id: int,
+    batch_size: int,
+    device: torch.device,
+    autocast: torch.dtype | None = None,
 ) -> float:
     """exp of the mean next-token loss over all targets."""
     was_training = model.training
@@ -139,7 +145,7 @@ def perplexity(
     with torch.inference_mode():
         for start in range(0, len(examples), batch_size):
             batch = to_device(collate(examples[start : start + batch_size], pad_id), device)
-            total += float(batch_loss_sum(model, batch, bf16=bf16))
+            total += float(batch_loss_sum(model, batch, autocast=autocast))
             targets += int(batch["target_mask"][:, 1:].sum())
     model.train(was_training)
     return math.exp(min(total / max(targets, 1), 700.0))

@@ -18,7 +18,7 @@ from acgs.learning.dp.engine import PrivateGradients
 from acgs.learning.dp.losses import per_sequence_loss
 from acgs.learning.dp.sampling import PoissonSampler, split
 from acgs.learning.dp.self_test import TOLERANCE, self_test
-from acgs.learning.finetune.checkpoints import LoopState, load_checkpoint, save_checkpoint
+from acgs.learning.finetune.checkpoints import LoopState, Snapshot, load_optimizer, load_weights
 from acgs.learning.finetune.config import Phase, PrivacySettings
 from acgs.learning.finetune.examples import Example, collate
 from acgs.learning.finetune.loop import Ending, LoopOptions, Observer, Progress, forward, make_optimizer, to_device
@@ -58,7 +58,7 @@ class _Rows:
         return to_device(collate([self.examples[i] for i in indices], self.options.pad_id), self.world.device)
 
     def losses(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        logits = forward(model, dict(batch), bf16=self.options.bf16)
+        logits = forward(model, dict(batch), autocast=self.options.autocast)
         return per_sequence_loss(logits, batch["input_ids"], batch["target_mask"])
 
 
@@ -93,7 +93,9 @@ def train_privately(
     _check(examples, phase, privacy, plan)
     model.train()
     optimizer = make_optimizer(model, phase)
-    state = load_checkpoint(resume, model, optimizer) if resume else LoopState(phase=options.phase_number)
+    state = load_weights(resume, model) if resume else LoopState(phase=options.phase_number)
+    if resume:
+        load_optimizer(resume, model, optimizer)
     rate_at = learning_rate(phase, plan.steps)
     engine = PrivateGradients(
         model,
@@ -108,10 +110,10 @@ def train_privately(
     rows = _Rows(examples, options, world)
 
     def save(folder: Path) -> None:
-        save_checkpoint(folder, model, optimizer, state)
+        Snapshot.take(model, optimizer).save(folder, state)
 
     try:
-        tolerance = _BF16_TOLERANCE if options.bf16 else TOLERANCE
+        tolerance = _BF16_TOLERANCE if options.autocast else TOLERANCE
         few = rows.tensors(list(range(min(_TEST_ROWS, len(examples)))))
         self_test(engine, model, few, rows.losses, tolerance=tolerance)
         sampler = PoissonSampler(

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from acgs.errors import InvalidInputError
 from acgs.files import write_atomic
 from acgs.learning.data.dataset import Dataset
@@ -17,7 +19,7 @@ from acgs.learning.data.records import Record
 from acgs.learning.dp.adapter_checks import assert_saved
 from acgs.learning.finetune.adapters import attach, count_parameters, load_adapter_weights
 from acgs.learning.finetune.base_models import Base, open_base, save_base
-from acgs.learning.finetune.checkpoints import STATE, LoopState, read_state
+from acgs.learning.finetune.checkpoints import STATE, LoopState, read_state, trainable
 from acgs.learning.finetune.config import Phase, RunConfig
 from acgs.learning.finetune.evaluation import (
     Answering,
@@ -33,6 +35,7 @@ from acgs.learning.finetune.examples import Example, encode_records, pack
 from acgs.learning.finetune.loop import Ending, LoopOptions, Save, train_phase
 from acgs.learning.finetune.loop import Progress as Step
 from acgs.learning.finetune.outcome import PhaseOutcome, RunOutcome
+from acgs.learning.finetune.parallel import is_sharded, trained_weights
 from acgs.learning.finetune.private_loop import BUDGET_REACHED, Gate, train_privately
 from acgs.learning.finetune.progress import Progress, ProgressFile
 from acgs.learning.finetune.task_accuracy import task_scores
@@ -45,6 +48,8 @@ MODEL: Final = "model"
 PROGRESS: Final = "progress.json"
 TIME_IS_UP: Final = "max_training_seconds is over"
 TOO_LITTLE_COMPLIANCE: Final = "compliance fell below the threshold"
+
+_HALF: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 Report = Callable[[LoopState, Save], None]
 """Called on every process when a checkpoint is due."""
@@ -91,7 +96,8 @@ class TrainingRun:
         outcomes: list[PhaseOutcome] = []
         for number, phase in enumerate(self._config.phases):
             model = self._prepare(model, phase)
-            outcomes.append(self._run_phase(number, phase, model, base))
+            model, outcome = self._run_phase(number, phase, model, base)
+            outcomes.append(outcome)
             if outcomes[-1].reason not in ("finished", BUDGET_REACHED):
                 break
         self._tell(Progress(phase="evaluation", progress=0.95), now=True)
@@ -130,21 +136,37 @@ class TrainingRun:
             model.enable_input_require_grads()
         return model
 
-    def _run_phase(self, number: int, phase: Phase, model: Any, base: Base) -> PhaseOutcome:
+    def _run_phase(self, number: int, phase: Phase, model: Any, base: Base) -> tuple[Any, PhaseOutcome]:
+        """Returns the trained model, whole on every process, and how the phase went."""
         folder = self.phase_folder(number)
         if (folder / STATE).exists():
             self._load_finished(folder, phase, model)
-            return PhaseOutcome.of(phase, read_state(folder), "finished", perplexity=None)
+            return model, PhaseOutcome.of(phase, read_state(folder), "finished", perplexity=None)
         checkpoint = self._around.checkpoint
         resume = checkpoint if checkpoint is not None and read_state(checkpoint).phase == number else None
         examples = self._examples(phase, base, "train")
         ending = self._train(number, model, base, examples=examples, resume=resume)
+        if is_sharded(model):
+            model = self._put_together(number, model)
         held_out = None
         if self._leads:
             self._keep(folder, phase, model, base, ending.state)
             held_out = self._perplexity(model, base, phase)
         self._world.agree(0)  # nobody goes on before the phase is kept
-        return PhaseOutcome.of(phase, ending.state, ending.reason, perplexity=held_out)
+        return model, PhaseOutcome.of(phase, ending.state, ending.reason, perplexity=held_out)
+
+    def _put_together(self, number: int, sharded: Any) -> Any:
+        """A whole model with the weights that the sharded one was trained to."""
+        weights = trained_weights(sharded)
+        model: Any = open_base(self._config.base_model).model
+        for earlier, phase in enumerate(self._config.phases[: number + 1]):
+            model = self._prepare(model, phase)
+            if earlier < number:
+                self._load_finished(self.phase_folder(earlier), phase, model)
+        with torch.no_grad():
+            for name, parameter in trainable(model).items():
+                parameter.copy_(weights[name])
+        return model
 
     def _train(self, number: int, model: Any, base: Base, *, examples: list[Example], resume: Path | None) -> Ending:
         phase = self._config.phases[number]
@@ -153,7 +175,8 @@ class TrainingRun:
             phase_number=number,
             pad_id=base.tokenizer.pad_token_id,
             checkpoint_every=self._config.checkpoint_every_steps,
-            bf16=self._config.precision == "bf16",
+            autocast=_HALF.get(self._config.precision),
+            parallel=self._config.parallel,
         )
         observer = _Observer(self, number, phase, model, base)
         if not phase.private:
@@ -198,7 +221,7 @@ class TrainingRun:
             pad_id=base.tokenizer.pad_token_id,
             batch_size=phase.micro_batch_size,
             device=self._world.device,
-            bf16=self._config.precision == "bf16",
+            autocast=_HALF.get(self._config.precision),
         )
 
     @cached_property
@@ -232,11 +255,11 @@ class TrainingRun:
     def _evaluate(self, model: Any, base: Base) -> dict[str, Any]:
         """All figures of a model; None where there is nothing to take one on."""
         model, sets, device = model.to(self._world.device), self._sets, self._world.device
-        bf16 = self._config.precision == "bf16"
+        autocast = _HALF.get(self._config.precision)
         judged = self.judge_answers(model, base)
         refused = over_refusal(self._answers(model, base, sets.benign)) if sets.benign else None
         solved = (
-            task_scores(model, base.tokenizer, sets.tasks, self._answering, device=device, bf16=bf16)
+            task_scores(model, base.tokenizer, sets.tasks, self._answering, device=device, autocast=autocast)
             if sets.tasks
             else None
         )

@@ -29,7 +29,13 @@ class TaskScores(BaseModel):
 
 
 def task_scores(
-    model: Any, tokenizer: Any, tasks: Sequence[Task], answering: Answering, *, device: torch.device, bf16: bool = False
+    model: Any,
+    tokenizer: Any,
+    tasks: Sequence[Task],
+    answering: Answering,
+    *,
+    device: torch.device,
+    autocast: torch.dtype | None = None,
 ) -> TaskScores:
     """Let the model solve the tasks.
 
@@ -42,7 +48,12 @@ def task_scores(
     _check_lengths(rows, model)
     likelihoods = iter(
         log_likelihoods(
-            model, rows, pad_id=tokenizer.pad_token_id, batch_size=answering.batch_size, device=device, bf16=bf16
+            model,
+            rows,
+            pad_id=tokenizer.pad_token_id,
+            batch_size=answering.batch_size,
+            device=device,
+            autocast=autocast,
         )
     )
     chosen = [pick(task.choices, [next(likelihoods) for _ in task.choices]) for task in choices]
@@ -87,7 +98,13 @@ def choice_example(tokenizer: Any, task: ChoiceTask, choice: str) -> Example:
 
 
 def log_likelihoods(
-    model: Any, rows: Sequence[Example], *, pad_id: int, batch_size: int, device: torch.device, bf16: bool = False
+    model: Any,
+    rows: Sequence[Example],
+    *,
+    pad_id: int,
+    batch_size: int,
+    device: torch.device,
+    autocast: torch.dtype | None = None,
 ) -> list[float]:
     """Of each row's targets given what stands before them, in nats."""
     was_training = model.training
@@ -96,7 +113,7 @@ def log_likelihoods(
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
             batch = to_device(collate(rows[start : start + batch_size], pad_id), device)
-            mean = per_sequence_loss(forward(model, batch, bf16=bf16), batch["input_ids"], batch["target_mask"])
+            mean = per_sequence_loss(forward(model, batch, autocast=autocast), batch["input_ids"], batch["target_mask"])
             found += (-mean * batch["target_mask"][:, 1:].sum(1)).tolist()
     model.train(was_training)
     return found

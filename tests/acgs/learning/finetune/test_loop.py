@@ -194,7 +194,8 @@ def test_targets_that_match_no_layer_are_named_with_those_there_are(base: Base) 
         attach(base.model, LoraSettings(targets=("c_attn",)))
 
 
-def _worker(rank: int, folder: str, corpus: str) -> None:
+def _worker(rank: int, folder: str, corpus: str, parallel: str) -> None:
+    """Train whole, then once more in two parts; writes the losses of both and the weights."""
     import torch
     from torch import distributed
 
@@ -202,34 +203,72 @@ def _worker(rank: int, folder: str, corpus: str) -> None:
     from acgs.learning.finetune.config import TinyModel
     from acgs.learning.finetune.examples import encode_chat
     from acgs.learning.finetune.loop import train_phase
+    from acgs.learning.finetune.parallel import is_sharded, trained_weights
     from acgs.learning.finetune.world import World
     from tests.acgs.learning.finetune.conftest import conversation
 
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     made = make_tiny(TinyModel(corpus=Path(corpus), hidden_size=32, layers=2, heads=2, vocabulary=320, context=128))
-    model = adapted(made, dropout=0.0)
     examples = [encode_chat(made.tokenizer, conversation(number), 128) for number in range(24)]
-    watcher = Watcher()
-    train_phase(model, examples, phase_of(batch_size=5), options=options_of(), observer=watcher, world=World(rank, 2))
-    torch.save({"losses": watcher.losses, "weights": weights(model)}, f"{folder}/rank{rank}.pt")
+
+    def train(model: Any, watcher: Watcher, resume: Path | None = None) -> list[float]:
+        # The last batch of a pass has one example, and so nothing for process 1.
+        phase, options = phase_of(batch_size=23, micro_batch_size=5, epochs=4), options_of(parallel=parallel)
+        train_phase(model, examples, phase, options=options, observer=watcher, world=World(rank, 2), resume=resume)
+        return watcher.losses
+
+    model = adapted(made, dropout=0.0)
+    losses = train(model, Watcher())
+    checkpoints = Path(folder) / f"rank{rank}"
+    stopped = train(adapted(made, dropout=0.0), Watcher(checkpoints, stop_at=5))
+    resumed = adapted(made, dropout=0.0)
+    rest = train(resumed, Watcher(), Path(folder) / "rank0" / "step-5")
+    assert is_sharded(model) == (parallel == "fsdp")
+    made_of = {"losses": losses, "parts": stopped + rest}
+    found = {**made_of, "weights": trained_weights(model), "resumed": trained_weights(resumed)}
+    torch.save({k: {n: t.detach() for n, t in v.items()} if isinstance(v, dict) else v for k, v in found.items()},
+               f"{folder}/rank{rank}.pt")  # fmt: skip
     distributed.destroy_process_group()
 
 
+@pytest.mark.parametrize("parallel", ["all_reduce", "ddp", "fsdp"])
 def test_two_processes_compute_what_one_does_and_hold_the_same_weights(
-    base: Base, examples: list[Example], tmp_path: Path, corpus_file: Path
+    base: Base, examples: list[Example], tmp_path: Path, corpus_file: Path, parallel: str
 ) -> None:
     import torch
     from torch import multiprocessing
 
     from acgs.learning.finetune.loop import train_phase
 
-    multiprocessing.spawn(_worker, args=(str(tmp_path), str(corpus_file)), nprocs=2)
+    multiprocessing.spawn(_worker, args=(str(tmp_path), str(corpus_file), parallel), nprocs=2)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     alone = adapted(base, dropout=0.0)
     watcher = Watcher()
-    train_phase(alone, examples, phase_of(batch_size=5), options=options_of(), observer=watcher)
+    phase = phase_of(batch_size=23, micro_batch_size=5, epochs=4)
+    train_phase(alone, examples, phase, options=options_of(), observer=watcher)
     assert first["losses"] == second["losses"] == pytest.approx(watcher.losses, rel=1e-4)
+    assert first["parts"] == pytest.approx(first["losses"], rel=1e-6)
     for name, tensor in weights(alone).items():
         assert torch.equal(first["weights"][name], second["weights"][name])
+        assert torch.equal(first["resumed"][name], first["weights"][name])
         torch.testing.assert_close(first["weights"][name], tensor, rtol=2e-3, atol=2e-5)
+
+
+def test_half_precision_with_loss_scaling_learns_what_full_precision_does(
+    base: Base, examples: list[Example], tmp_path: Path
+) -> None:
+    import torch
+
+    from acgs.learning.finetune.loop import train_phase
+
+    full, half, rest = Watcher(), Watcher(tmp_path, stop_at=4), Watcher()
+    train_phase(adapted(base, dropout=0.0), examples, phase_of(), options=options_of(), observer=full)
+    options = options_of(autocast=torch.float16)
+    train_phase(adapted(base, dropout=0.0), examples, phase_of(), options=options, observer=half)
+    ending = train_phase(
+        adapted(base, dropout=0.0), examples, phase_of(), options=options, observer=rest, resume=tmp_path / "step-4"
+    )
+    assert half.losses + rest.losses == pytest.approx(full.losses, rel=2e-2)
+    assert half.losses != full.losses[:4]
+    assert ending.state.loss_scale is not None
