@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from acgs.cli.compare import compare
 from acgs.cli.finetune import dapt, dp, run, sft
+from acgs.cli.guard_adapter import guard_adapter
 from acgs.cli.jobs import run_job
 
 app = typer.Typer(
@@ -18,7 +20,7 @@ app = typer.Typer(
     A job runs on this machine, or with --address on a Ray cluster. Interrupted, it goes on from its last finished
     stage or checkpoint when it is started again with the same options.""",
 )
-for command in (sft, dapt, dp, run):
+for command in (sft, dapt, dp, run, compare, guard_adapter):
     app.command()(command)
 
 
