@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = ("start", "http", "decision", "audit", "scenarios", "guard", "pii", "sanctions", "dp_lora")
+MODULES = ("start", "http", "decision", "audit", "scenarios", "guard", "pii", "sanctions", "dp_lora", "guard_adapter")
 
 
 def main() -> int:

@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path(".acgs"), alias="ACGS_STATE_DIR", description="audit log, keys, caches")
     constitution_path: Path | None = Field(None, alias="ACGS_CONSTITUTION", description="default: the shipped one")
     bundle_path: Path | None = Field(None, alias="ACGS_GUARD_BUNDLE", description="default: the shipped one")
+    second_tier_adapter: Path | None = Field(
+        None,
+        alias="ACGS_SECOND_TIER_ADAPTER",
+        description="adapter of 'acgs train guard-adapter', scored beside the tiers",
+    )
     sanctions_list: Path | None = Field(None, alias="ACGS_SANCTIONS_LIST", description="CSV, XML or JSONL list")
 
     # Secrets come as files or environment values and are never printed.

@@ -152,24 +152,31 @@ def score(
         Path, typer.Option("--input", help="JSON lines or Parquet with text, label (1 violates), and maybe group.")
     ],
     tier: Annotated[
-        Literal["inline", "comprehensive", "both"],
-        typer.Option(help="Which tier scores; comprehensive puts every text before the second tier."),
+        Literal["inline", "comprehensive", "both", "adapter"],
+        typer.Option(
+            help="Which tier scores; comprehensive puts every text before the second tier, adapter before the one that "
+            "ACGS_SECOND_TIER_ADAPTER names, whose score is its own and takes part in no decision."
+        ),
     ] = "both",
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Measure the guard on labelled texts: AUPRC, AUROC, F1, recall at 5 % false positives, with 95 % intervals.
 
-    The threshold is the one shipped in the bundle. Texts of one group are near-copies or belong together: the intervals
-    of the whole resample groups, and each group of several texts gets figures of its own. What the data cannot tell
-    (ranking figures of one class alone) is null.
+    The threshold is the one shipped in the bundle; of the adapter, probability one half. Texts of one group are
+    near-copies or belong together: the intervals of the whole resample groups, and each group of several texts gets
+    figures of its own. What the data cannot tell (ranking figures of one class alone) is null.
 
     Example: `acgs governance score --input labelled.jsonl --tier inline --json`
     """
     from acgs.governance.assembly import open_governor
     from acgs.governance.scenarios.user_data import load_user_data
 
-    governor = open_governor(Settings())
+    settings = Settings()
+    governor = open_governor(settings)
+    if tier == "adapter":
+        _score_adapter(governor, settings, input_file, seed, as_json=as_json)
+        return
     principles = governor.constitution.document.principle_ids
     # Only the label counts here, so a breach without a named principle may stand under any.
     examples = load_user_data(input_file, principles=principles, default_principle=principles[0])
@@ -187,6 +194,41 @@ def score(
         _write_scores(governor, results, skipped, seed)
     else:
         _show_scores(governor, results, skipped)
+
+
+def _score_adapter(governor: Governor, settings: Settings, input_file: Path, seed: int, *, as_json: bool) -> None:
+    """Measure the configured harm adapter alone.
+
+    Raises:
+        InvalidInputError: no adapter is configured.
+        UnavailableError, IntegrityError, ConstitutionMismatchError: it cannot be used here.
+    """
+    from acgs.governance.harm_adapter import THRESHOLD, harm_probability, load_harm_adapter
+    from acgs.governance.quality import tier_quality
+    from acgs.governance.scenarios.user_data import load_user_data
+    from acgs.governance.second_tier import SecondTier
+
+    if settings.second_tier_adapter is None:
+        raise InvalidInputError("set ACGS_SECOND_TIER_ADAPTER to the adapter's folder", field="tier")
+    adapter = load_harm_adapter(governor.constitution, settings.second_tier_adapter)
+    principles = governor.constitution.document.principle_ids
+    examples = load_user_data(input_file, principles=principles, default_principle=principles[0])
+    scores = harm_probability(SecondTier(adapter.weights).logits([example.text for example in examples]))
+    quality = tier_quality(scores, examples, threshold=THRESHOLD, seed=seed)
+    if as_json:
+        write_json(
+            {
+                "adapter_version": adapter.version,
+                "adapter_digest": adapter.digest,
+                "constitution_digest": governor.constitution.digest,
+                "threshold": THRESHOLD,
+                "seed": seed,
+                "tiers": {"adapter": asdict(quality)},
+            }
+        )
+    else:
+        say(f"{adapter.version}, threshold {THRESHOLD}")
+        _show_quality("adapter", quality)
 
 
 def _measure_tier(governor: Governor, examples: list[TextExample], tier: str, seed: int) -> TierQuality:
@@ -219,17 +261,21 @@ def _write_scores(governor: Governor, results: dict[str, TierQuality], skipped: 
 def _show_scores(governor: Governor, results: dict[str, TierQuality], skipped: dict[str, str]) -> None:
     say(f"{governor.bundle.version}, threshold {governor.bundle.manifest.threshold:.4f}")
     for name, result in results.items():
-        overall = result.overall
-        title = f"{name}: {overall.n} texts, {overall.positives} violate, {overall.clusters} groups"
-        write_table(title, ("figure", "value", "95 % interval"), _figure_rows(overall))
-        largest = sorted(result.groups.items(), key=lambda item: -item[1].n)
-        if largest:
-            columns = ("group", "texts", "violate", "AUPRC", "AUROC", "F1", "label 0 over threshold")
-            write_table(f"{name}, by group", columns, (_group_row(*item) for item in largest[:GROUPS_SHOWN]))
-        if len(largest) > GROUPS_SHOWN:
-            say(f"{len(largest) - GROUPS_SHOWN} smaller groups are left out; --json has them")
+        _show_quality(name, result)
     for name, reason in skipped.items():
         say(f"{name}: skipped, {reason}")
+
+
+def _show_quality(name: str, result: TierQuality) -> None:
+    overall = result.overall
+    title = f"{name}: {overall.n} texts, {overall.positives} violate, {overall.clusters} groups"
+    write_table(title, ("figure", "value", "95 % interval"), _figure_rows(overall))
+    largest = sorted(result.groups.items(), key=lambda item: -item[1].n)
+    if largest:
+        columns = ("group", "texts", "violate", "AUPRC", "AUROC", "F1", "label 0 over threshold")
+        write_table(f"{name}, by group", columns, (_group_row(*item) for item in largest[:GROUPS_SHOWN]))
+    if len(largest) > GROUPS_SHOWN:
+        say(f"{len(largest) - GROUPS_SHOWN} smaller groups are left out; --json has them")
 
 
 def _figure_rows(quality: Quality) -> Iterable[tuple[str, str, str]]:

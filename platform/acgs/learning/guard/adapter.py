@@ -115,14 +115,20 @@ def average_adapters(adapters: Sequence[bytes]) -> bytes:
 
 def _export(model: Any, head: nn.Sequential) -> bytes:
     """Factors in half precision, named by the module of the bare MiniLM they add to."""
+    tensors = lora_factors(model.base_model.model)
+    linear: Any = head[1]
+    tensors["head.weight"] = linear.weight.detach().half().contiguous()
+    tensors["head.bias"] = linear.bias.detach().half().contiguous()
+    return save(tensors)
+
+
+def lora_factors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """`<module>.up` and `<module>.down` of every module with LoRA, in half precision, the scale folded in."""
     tensors: dict[str, torch.Tensor] = {}
-    modules: Any = model.base_model.model.named_modules()
+    modules: Any = model.named_modules()
     for name, module in modules:
         if hasattr(module, "lora_A"):
             scale = module.scaling["default"]
             tensors[f"{name}.down"] = module.lora_A["default"].weight.detach().half().contiguous()
             tensors[f"{name}.up"] = (scale * module.lora_B["default"].weight.detach()).half().contiguous()
-    linear: Any = head[1]
-    tensors["head.weight"] = linear.weight.detach().half().contiguous()
-    tensors["head.bias"] = linear.bias.detach().half().contiguous()
-    return save(tensors)
+    return tensors
