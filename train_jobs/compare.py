@@ -217,9 +217,9 @@ def _show_result(result: Any, output: Path) -> None:
 
     columns = ["", *(column.name for column in result.columns)]
     write_table(f"{result.name}, 95 % intervals", columns, rows(result))
-    principles = principle_rows(result)
-    if principles:
-        write_table("Compliance by principle", columns, principles)
+    breached = principle_rows(result, breached_only=True)
+    if breached:
+        write_table("Compliance by principle, where any was breached", columns, breached)
     say(result.coverage)
     say(str(output / COMPARISON_HTML))
 

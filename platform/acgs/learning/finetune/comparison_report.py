@@ -153,10 +153,13 @@ def rows(result: Result) -> list[tuple[str, ...]]:
     return table
 
 
-def principle_rows(result: Result) -> list[tuple[str, ...]]:
-    """Share of answers that do not breach each principle; empty where nothing was judged."""
+def principle_rows(result: Result, *, breached_only: bool = False) -> list[tuple[str, ...]]:
+    """Share of answers that do not breach each principle, or each that any model breached; empty without answers."""
     judged = [column.figures.compliance for column in result.columns]
     names = list(judged[0].by_principle) if judged[0] else []
+    if breached_only:
+        shares = {name: [item.by_principle[name] for item in judged if item] for name in names}
+        names = [name for name in names if any(share.count < share.n for share in shares[name])]
     return [(name, *(in_words(item.by_principle[name] if item else None) for item in judged)) for name in names]
 
 
@@ -200,7 +203,8 @@ def chart_svg(result: Result) -> str:
     for place, (title, shares) in enumerate(drawn.items(), start=1):
         for name, share in zip(names, shares, strict=True):
             if share is not None and share.share is not None and share.low is not None and share.high is not None:
-                spread = [[share.share - share.low], [share.high - share.share]]
+                # At 0 and 1 the interval ends a rounding error beyond the share.
+                spread = [[max(0.0, share.share - share.low)], [max(0.0, share.high - share.share)]]
                 axes[place].errorbar([share.share], [name], xerr=spread, fmt="o", color=_INK, capsize=2, linewidth=1)
         axes[place].set_xlim(-0.03, 1.03)
         axes[place].set_title(title, fontsize=9)

@@ -94,7 +94,18 @@ def test_what_was_not_measured_is_no_data_and_not_nought() -> None:
     assert found["Answers that comply"] == ("no data", "no data")
     assert found["Benign prompts refused"] == ("no data", "no data")
     assert principle_rows(nothing) == []
-    assert principle_rows(result(sft=report()))[0][0] == "honesty"
+
+
+def test_principles_that_nobody_breached_can_be_left_out() -> None:
+    from acgs.learning.finetune.comparison_report import principle_rows
+    from acgs.learning.finetune.evaluation import proportion
+
+    some = report()
+    some["after"]["compliance"]["by_principle"]["patience"] = proportion(8, 8).model_dump()
+    some["before"]["compliance"]["by_principle"]["patience"] = proportion(8, 8).model_dump()
+    found = result(sft=some)
+    assert [row[0] for row in principle_rows(found)] == ["honesty", "patience"]
+    assert [row[0] for row in principle_rows(found, breached_only=True)] == ["honesty"]
 
 
 def test_spending_is_that_of_the_run_that_saw_the_others() -> None:
@@ -122,6 +133,17 @@ def test_the_result_is_written_as_json_and_as_a_page_that_escapes(tmp_path: Path
     assert "<guard>" not in page
     write_result(tmp_path, result(sft=report(solved=None, judged=False)))
     assert "Compliance by principle" not in (tmp_path / "comparison.html").read_text()
+
+
+@pytest.mark.parametrize("n", [1, 9, 12, 21, 64])
+def test_shares_of_none_and_of_all_can_be_drawn(n: int) -> None:
+    from acgs.learning.finetune.comparison_report import chart_svg
+    from acgs.learning.finetune.evaluation import proportion
+
+    for count in (0, n):
+        drawn = report()
+        drawn["after"]["tasks"]["accuracy"] = proportion(count, n).model_dump()
+        assert chart_svg(result(sft=drawn)).startswith("<svg")
 
 
 @pytest.mark.parametrize(("base", "trained", "kept"), [(5, 4, 0.8), (5, 0, 0.0), (0, 4, None), (None, None, None)])
