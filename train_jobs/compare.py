@@ -28,6 +28,7 @@ from train_jobs import constitutional
 from train_jobs.constitutional import Prepared, TrainingFailedError
 
 RUN_FILE = "run.yaml"
+COMPARISON_FILE = "compare.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def look(config_path: Path, output: Path) -> Prospect:
         runs = {}
         for variant in variants:
             path = Path(folder) / f"{variant.name}.yaml"
-            path.write_bytes(run_file(variant.config))
+            path.write_bytes(as_yaml(variant.config))
             runs[variant.name] = constitutional.prepare(path, output / variant.name, only_look=True)
     _refuse_known_answers(comparison, variants)
     private = {variant.name: runs[variant.name] for variant in variants if variant.epsilon is not None}
@@ -82,9 +83,9 @@ def look(config_path: Path, output: Path) -> Prospect:
     )
 
 
-def run_file(config: Any) -> bytes:
-    """A run as the file that `train_jobs.constitutional` reads."""
-    return yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True), sort_keys=False).encode()
+def as_yaml(settings: Any) -> bytes:
+    """Settings as the file that they would be read from; its paths are absolute."""
+    return yaml.safe_dump(settings.model_dump(mode="json", exclude_unset=True), sort_keys=False).encode()
 
 
 def _refuse_known_answers(comparison: Any, variants: list[Any]) -> None:
@@ -138,14 +139,15 @@ def _exposed(runs: dict[str, Prepared], private: dict[str, Prepared]) -> list[st
 
 
 def open_runs(prospect: Prospect, output: Path) -> None:
-    """Write the variants' run files, and have the ledger promise all budgets before the first is spent.
+    """Write comparison and run files, and have the ledger promise all budgets before the first is spent.
 
     Raises:
         AcgsError: somebody else was promised it meanwhile.
     """
+    write_atomic(output / COMPARISON_FILE, as_yaml(prospect.comparison))
     for variant in prospect.variants:
         path = output / variant.name / RUN_FILE
-        write_atomic(path, run_file(variant.config))
+        write_atomic(path, as_yaml(variant.config))
         constitutional.prepare(path, output / variant.name)
 
 

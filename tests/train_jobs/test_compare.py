@@ -149,6 +149,7 @@ def test_all_budgets_are_promised_before_anything_is_trained_and_kept_when_resum
         assert again.runs[name].run_id == json.loads((tmp_path / "out" / name / "run.json").read_bytes())["run_id"]
         assert again.runs[name].plan == first.runs[name].plan
     assert again.spending.together == pytest.approx(first.spending.together)
+    assert look(tmp_path / "out" / "compare.yaml", tmp_path / "out").digest == first.digest
     assert check(config, tmp_path / "elsewhere") == 2
     assert "spent or promised already" in capsys.readouterr().err
 
