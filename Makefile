@@ -9,7 +9,7 @@ PORT ?= 8000
 .PHONY: help install demo test lint bench guard clean
 
 help:
-	@echo "make demo    install, start the platform here, decide real requests, show what to try next"
+	@echo "make demo    install, start the platform here, decide real requests, train a tiny model privately"
 	@echo "make test    install the development tools and run the tests"
 	@echo "make lint    ruff, mypy --strict, import layers"
 	@echo "make bench   print the benchmark tables"
@@ -23,22 +23,29 @@ $(VENV)/.base-$(LOCK):
 	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
+$(VENV)/.train-$(LOCK): $(VENV)/.base-$(LOCK)
+	@echo "installing what training needs (a few minutes; torch is among it) ..."
+	@$(INSTALL) --no-build-isolation -e '.[train]'
+	@touch $@
+
 $(VENV)/.dev-$(LOCK): $(VENV)/.base-$(LOCK)
 	@echo "installing the development tools (a few minutes; torch is among them) ..."
 	@$(INSTALL) --no-build-isolation -e '.[dev]'
-	@touch $@
+	@touch $@ $(VENV)/.train-$(LOCK)
 
 install: $(VENV)/.dev-$(LOCK)
 
 demo: $(VENV)/.base-$(LOCK)
 	@$(BIN)/acgs demo --port $(PORT)
+	@$(MAKE) --no-print-directory $(VENV)/.train-$(LOCK)
+	@$(BIN)/acgs demo train
 
 test: $(VENV)/.dev-$(LOCK)
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: $(VENV)/.dev-$(LOCK)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/mypy platform/acgs serve_apps train_jobs
+	@$(BIN)/mypy platform/acgs serve_apps train_jobs tune_sweeps
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.dev-$(LOCK)

@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = ("start", "http", "decision", "audit", "scenarios", "guard", "pii", "sanctions", "dp_lora", "guard_adapter")
+MODULES = (
+    "start",
+    "http",
+    "decision",
+    "audit",
+    "scenarios",
+    "guard",
+    "pii",
+    "sanctions",
+    "dp_lora",
+    "guard_adapter",
+    "training",
+)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -70,7 +71,7 @@ async def read_json(request: Request, limit: int) -> Any:
 
     Raises:
         BodyTooLargeError: more than `limit` bytes, by its header or as it comes.
-        NotJsonError: not JSON.
+        NotJsonError: not JSON, or an object in it names a field twice.
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > limit:
@@ -81,10 +82,20 @@ async def read_json(request: Request, limit: int) -> Any:
         if size > limit:
             raise BodyTooLargeError(f"the body has more than {limit} bytes", field="body")
         chunks.append(chunk)
+    body = b"".join(chunks)
     try:
-        return orjson.loads(b"".join(chunks))
+        data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise NotJsonError("the body is not JSON in UTF-8", field="body") from error
+    # Two readers of a name that occurs twice may see two requests; a receipt must stand for one.
+    json.loads(body, object_pairs_hook=_refuse_twice)
+    return data
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise NotJsonError("an object in the body names a field twice", field="body")
 
 
 def validated(model: type[Model], data: Any) -> Model:

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ RUN = "run.json"
 REPORT = "report.html"
 MOST_NOISE = 32.0
 """Noise multiplier above which a run is refused: it would spend the last of a budget on nothing."""
+LOOPBACK = "127.0.0.1"
 START_TIMEOUT_SECONDS = "600"
 """Starting workers takes minutes on a slow machine; Ray Train's own minute and endless retries look like a hang."""
 
@@ -193,6 +195,7 @@ def train(prepared: Prepared) -> None:
     from train_jobs.constitutional_worker import FAILURE, OUTCOME, work
 
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_SECONDS)
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it shows every line twice
     config, output = prepared.config, prepared.output
     for stale in (FAILURE, OUTCOME):
         (output / stale).unlink(missing_ok=True)
@@ -245,8 +248,19 @@ def _connect(ray: Any) -> None:
         return
     if "RAY_ADDRESS" in os.environ:
         ray.init()
-    else:
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1")
+        return
+    # Ray Train asks "the" cluster whether its controller lives, and takes the workers' places away if it does not. So
+    # the processes of this cluster are told which one theirs is; the answer comes from its dashboard.
+    port = _free_port()
+    os.environ |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
+    ray.init(address="local", include_dashboard=True, dashboard_host=LOOPBACK, _node_ip_address=LOOPBACK)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _check_resources(config: Any, available: dict[str, float]) -> None:
@@ -267,11 +281,14 @@ def _last_line(error: BaseException) -> str:
 
 def conclude(prepared: Prepared) -> dict[str, Any]:
     """Merge, state the privacy, write card and report, and put the run on record."""
+    from transformers.utils.logging import disable_progress_bar
+
     from acgs.learning.finetune.outcome import RunOutcome
     from acgs.learning.finetune.report import write_report
     from acgs.learning.finetune.results import collect_adapter, full_report
     from train_jobs.constitutional_worker import OUTCOME
 
+    disable_progress_bar()
     output = prepared.output
     outcome = RunOutcome.model_validate_json((output / OUTCOME).read_bytes())
     statement = _statement(prepared) if prepared.plan else None

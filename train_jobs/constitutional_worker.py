@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,6 +27,9 @@ def work(settings: dict[str, Any]) -> None:
     import ray.train
     import torch
 
+    # What a user cannot act on, at every checkpoint and every model that is built.
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     output = Path(settings["output"])
     if (output / FAILURE).exists():
         return

@@ -86,6 +86,7 @@ for _ in range(40):
 
 BAD_BODIES: list[tuple[str, bytes, str]] = [
     ("not JSON", b"{query: hello}", "body"),
+    ("a field named twice", b'{"query": "a", "context": {"cash": false, "cash": true}}', "body"),
     ("empty body", b"", "body"),
     ("NaN", b'{"query": "hi", "context": {"amount": NaN}}', "body"),
     ("invalid UTF-8", b'{"query": "\xff\xfe"}', "body"),

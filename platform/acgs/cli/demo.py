@@ -17,11 +17,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from acgs.cli.cluster import DEFAULT_CONFIG, ConfigOption, PortOption, start
+from acgs.cli.demo_training import train
 from acgs.cli.output import JSON_OPTION
 from acgs.errors import IntegrityError, UnavailableError
 from acgs.settings import Settings
 
 app = typer.Typer(rich_markup_mode="rich", help=__doc__)
+app.command()(train)
 
 DEMO_PORT = 8000
 _ROUTE = "/api/v1/enhanced-governance/evaluate"
@@ -59,11 +61,14 @@ REQUESTS: list[dict[str, Any]] = [
 
 @app.callback(invoke_without_command=True)
 def demo(
+    context: typer.Context,
     config: ConfigOption = DEFAULT_CONFIG,
     port: PortOption = DEMO_PORT,
     as_json: Annotated[bool, typer.Option(JSON_OPTION, help="One JSON object on standard output.")] = False,
 ) -> None:
     """Start the platform here if it is not up, send it real requests, verify the receipts, and say what to try next."""
+    if context.invoked_subcommand is not None:
+        return
     console = Console(stderr=as_json)
     # The demo's timing loop is one caller; the default limit of 10 requests a second would stop it.
     os.environ.setdefault("RATE_LIMIT_REQUESTS_PER_SECOND", "2000")

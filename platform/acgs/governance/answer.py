@@ -139,7 +139,7 @@ def _recommendations(governor: Governor, decision: Decision) -> list[str]:
         ]
     if decision.final_decision == "uncertain":
         advice.append("Ask a person, or repeat the request in mode 'comprehensive'.")
-    return list(dict.fromkeys(advice))
+    return list(dict.fromkeys([*advice, *decision.evidence.hints]))
 
 
 def _callbacks(decision: Decision) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from acgs.constitution.lock import LockedConstitution
 from acgs.errors import InvalidInputError
 from acgs.governance.bundle import GuardBundle
 from acgs.governance.consensus import Consensus, reach_consensus
+from acgs.governance.context_hints import ContextHints
 from acgs.governance.domains.finding import DomainCheck, DomainFinding
 from acgs.governance.features import OVERALL, feature_row, probabilities
 from acgs.governance.forest import Evaluation, Floats
@@ -39,6 +40,8 @@ class Evidence:
     texts: list[str]
     ruling: Ruling
     finding: DomainFinding | None
+    hints: list[str]
+    """Context fields that were probably meant for a rule and are read by none."""
 
     @property
     def blocked(self) -> bool:
@@ -107,6 +110,7 @@ class Governor:
         columns = [name if name != "overall" else OVERALL for name in bundle.manifest.heads]
         self._head_columns = np.array([names.index(name) for name in columns], dtype=np.int64)
         self._principle_names = PrincipleNames(constitution.document.principle_ids)
+        self._hints = ContextHints(clause.field for rule in constitution.document.rules for clause in rule.when)
         self._platt = {tier: np.array(values) for tier, values in bundle.manifest.platt.items()}
 
     def gather(self, query: str, domain: str, context: Mapping[str, Any]) -> Evidence:
@@ -123,7 +127,7 @@ class Governor:
         finding = check.check(query, context) if check else None
         facts = finding.facts if finding else {}
         ruling = self.judge.rule(RuleInput(("common", domain), context=context, facts=facts))
-        return Evidence(domain, self._texts(query, context), ruling, finding)
+        return Evidence(domain, self._texts(query, context), ruling, finding, self._hints.hints(context))
 
     def _texts(self, query: str, context: Mapping[str, Any]) -> list[str]:
         """The texts to score; naming principles must not make any of them look better."""
