@@ -32,7 +32,7 @@ def learn(base: Base, question: str, answer: str) -> None:
     optimizer = torch.optim.AdamW(base.model.parameters(), lr=1e-2)
     base.model.train()
     for _ in range(30):
-        batch_loss_sum(base.model, batch, bf16=False).backward()
+        batch_loss_sum(base.model, batch).backward()
         optimizer.step()
         optimizer.zero_grad()
 
