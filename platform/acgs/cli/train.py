@@ -11,6 +11,7 @@ from acgs.cli.compare import compare
 from acgs.cli.finetune import dapt, dp, run, sft
 from acgs.cli.guard_adapter import guard_adapter
 from acgs.cli.jobs import run_job
+from acgs.cli.sweep import sweep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +21,7 @@ app = typer.Typer(
     A job runs on this machine, or with --address on a Ray cluster. Interrupted, it goes on from its last finished
     stage or checkpoint when it is started again with the same options.""",
 )
-for command in (sft, dapt, dp, run, compare, guard_adapter):
+for command in (sft, dapt, dp, run, compare, guard_adapter, sweep):
     app.command()(command)
 
 

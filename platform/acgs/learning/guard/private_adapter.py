@@ -57,7 +57,7 @@ class PlainSettings(_Part):
 
     first_layer: int = Field(0, ge=0, le=5, description="lowest MiniLM layer that LoRA changes")
     rank: int = Field(16, ge=1)
-    epochs: int = Field(4, ge=1)
+    epochs: int = Field(2, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     head_rate: float = Field(2e-2, gt=0)

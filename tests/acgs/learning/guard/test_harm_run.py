@@ -60,6 +60,29 @@ def test_the_adapter_tells_harm_and_carries_its_evidence(trained: Path, constitu
     assert not (trained / "checkpoint.safetensors").exists()
 
 
+def test_texts_are_scored_under_the_adapters_own_name(
+    trained: Path,
+    constitution: LockedConstitution,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from acgs.cli.main import run
+
+    monkeypatch.setenv("ACGS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ACGS_SECOND_TIER_ADAPTER", str(trained))
+    texts = {"you lovely kind friend": 0, "a walk in the garden": 0, "you stupid trash": 1, "vile disgusting scum": 1}
+    labelled = tmp_path / "labelled.jsonl"
+    lines = (json.dumps({"text": text, "label": label}) for text, label in texts.items())
+    labelled.write_text("\n".join(lines), encoding="utf-8")
+    assert run(["governance", "score", "--input", str(labelled), "--tier", "adapter", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    adapter = load_harm_adapter(constitution, trained)
+    assert found["adapter_version"] == adapter.version
+    assert found["adapter_digest"].startswith(adapter.version.split("+")[1])
+    assert found["tiers"]["adapter"]["overall"]["figures"]["auroc"]["value"] == 1.0
+
+
 def test_an_adapter_of_another_constitution_is_refused(trained: Path, constitution: LockedConstitution) -> None:
     other = LockedConstitution(constitution.document, "0" * 64, "0" * 16)
     with pytest.raises(ConstitutionMismatchError, match="guard-adapter"):

@@ -1,0 +1,1 @@
+"""One module per sweep, run with `python -m tune_sweeps.<sweep>`."""
