@@ -75,9 +75,11 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     """
     from acgs.learning.data.dataset import Dataset
     from acgs.learning.finetune.config import load_run
+    from acgs.learning.finetune.evaluation import read_sets
 
     settings = Settings()
     config = load_run(config_path)
+    read_sets(config)
     constitution = load_locked(settings.constitution_path)
     datasets = [Dataset(phase.data) for phase in config.phases]
     for dataset in datasets:
@@ -210,12 +212,13 @@ def train(prepared: Prepared) -> None:
         "plan": prepared.plan.model_dump(mode="json") if prepared.plan else None,
         "threads": 1 if config.workers > 1 else max(1, (os.cpu_count() or 2) // 2),
     }
+    workers: Any = (config.min_workers, config.workers) if config.min_workers else config.workers
     trainer = TorchTrainer(
         work,
         train_loop_config=settings,
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=(config.min_workers, config.workers) if config.min_workers else config.workers,
+            num_workers=workers,
             use_gpu=config.use_gpu,
         ),
         run_config=RunConfig(
@@ -288,7 +291,7 @@ def conclude(prepared: Prepared) -> dict[str, Any]:
     from acgs.learning.finetune.results import collect_adapter, full_report
     from train_jobs.constitutional_worker import OUTCOME
 
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     output = prepared.output
     outcome = RunOutcome.model_validate_json((output / OUTCOME).read_bytes())
     statement = _statement(prepared) if prepared.plan else None

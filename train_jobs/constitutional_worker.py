@@ -28,7 +28,7 @@ def work(settings: dict[str, Any]) -> None:
     import torch
 
     # What a user cannot act on, at every checkpoint and every model that is built.
-    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    logging.getLogger("ray.train.v2").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     output = Path(settings["output"])
     if (output / FAILURE).exists():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from itertools import pairwise
 from typing import Final
 
@@ -35,6 +36,12 @@ _SEPARATORS: Final = str.maketrans(dict.fromkeys(".-_*,/\\", " "))
 _LOWER_THEN_UPPER: Final = re.compile(r"[a-z][A-Z]")
 _LETTERS_IN_A_ROW: Final = tuple(letter * 3 for letter in string.ascii_lowercase)
 _DIGIT: Final = re.compile(r"[0-9]")
+_LEAST_SHARE: Final = 0.05
+"""Share of words that a reading must change to count.
+
+Long posts have links, smileys and typing errors in them; the worst of several readings of these is likelier to be bad
+by chance. A disguised sentence in a long text is still read as a passage of its own.
+"""
 _LONG_RUN: Final = 24
 """Digits of base64 or hexadecimal in a row that may hold a text."""
 
@@ -47,7 +54,7 @@ def readings(text: str) -> list[str]:
     if _may_be_disguised(folded):
         unescaped = fold_unicode(unescape(folded))
         undressed = undress(unescaped)
-        found += [plain for form in (unescaped, undressed) if (plain := " ".join(form.split()))]
+        found += [" ".join(other) for form in (unescaped, undressed) if _differs(other := form.split(), words)]
     rest = without_interleaved(words)
     if rest is not None:
         found.append(rest)
@@ -56,6 +63,11 @@ def readings(text: str) -> list[str]:
     if is_turned(text):
         found.append(" ".join(turned(text).split()))
     return list(dict.fromkeys(found))
+
+
+def _differs(words: list[str], from_words: list[str]) -> bool:
+    """Whether enough of the words are others."""
+    return (Counter(words) - Counter(from_words)).total() > _LEAST_SHARE * len(words)
 
 
 def _may_be_disguised(text: str) -> bool:

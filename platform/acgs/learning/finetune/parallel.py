@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -23,8 +23,9 @@ from acgs.learning.finetune.world import World
 class Parallel(Protocol):
     """One way of training together. Each process adds its part of the step's loss; gradients become their sum."""
 
-    module: nn.Module
-    """What a batch is put through."""
+    @property
+    def module(self) -> nn.Module:
+        """What a batch is put through."""
 
     def micro_batch(self, *, last: bool) -> Any:
         """Context of a forward and backward pass; with the last one of a step, processes may exchange gradients."""
@@ -81,7 +82,7 @@ class Ddp(_Replicated):
     def __init__(self, model: nn.Module, world: World) -> None:
         devices = [world.device] if world.device.type == "cuda" else None
         self._wrapped = DistributedDataParallel(model, device_ids=devices)
-        self.module: nn.Module = self._wrapped
+        self.module = self._wrapped
         self._size = world.size
 
     @contextmanager
@@ -103,12 +104,13 @@ class Fsdp:
         mesh = init_device_mesh(world.device.type, (world.size,))
         for block in _blocks(model):
             fully_shard(block, mesh=mesh)
-        self.module = fully_shard(model, mesh=mesh)
+        self._sharded = fully_shard(model, mesh=mesh)
+        self.module = model  # sharded in place
         self._size = world.size
 
     @contextmanager
     def micro_batch(self, *, last: bool) -> Iterator[None]:
-        cast(FSDPModule, self.module).set_requires_gradient_sync(last)
+        self._sharded.set_requires_gradient_sync(last)
         yield
 
     def scaled(self, loss: torch.Tensor) -> torch.Tensor:
@@ -118,7 +120,7 @@ class Fsdp:
         """Reduced already."""
 
     def whole(self, tensor: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, tensor.full_tensor()) if isinstance(tensor, DTensor) else tensor
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     def part(self, full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         if not isinstance(like, DTensor):
@@ -130,7 +132,9 @@ def parallelise(kind: ParallelKind, model: nn.Module, world: World) -> Parallel:
     """The model as the processes train it together; a process on its own needs nothing."""
     if world.size == 1 or kind == "all_reduce":
         return OneReduction(model, world)
-    return Ddp(model, world) if kind == "ddp" else Fsdp(model, world)
+    if kind == "ddp":
+        return Ddp(model, world)
+    return Fsdp(model, world)
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -141,7 +145,7 @@ def is_sharded(model: nn.Module) -> bool:
 def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """The trained weights, whole, on this process's device. Where they are sharded, all processes call it together."""
     return {
-        name: cast(torch.Tensor, p.full_tensor()) if isinstance(p, DTensor) else p.detach()
+        name: p.full_tensor() if isinstance(p, DTensor) else p.detach()
         for name, p in model.named_parameters()
         if p.requires_grad
     }

@@ -130,6 +130,7 @@ class TrainingRun:
             for parameter in model.parameters():
                 parameter.requires_grad_(True)
         elif not hasattr(model, "peft_config"):
+            torch.manual_seed(self._config.seed)  # the adapter's first weights are random
             model = attach(model, self._config.lora)
         if self._config.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

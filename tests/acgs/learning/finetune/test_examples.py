@@ -68,8 +68,8 @@ def test_packed_documents_do_not_see_each_other(base: Base, examples: list[Examp
     pad = base.tokenizer.pad_token_id
     base.model.eval()
     with torch.no_grad():
-        packed = float(batch_loss_sum(base.model, collate(pack(examples, 128), pad), bf16=False))
-        alone = sum(float(batch_loss_sum(base.model, collate([e], pad), bf16=False)) for e in examples)
-        padded = float(batch_loss_sum(base.model, collate(examples, pad), bf16=False))
+        packed = float(batch_loss_sum(base.model, collate(pack(examples, 128), pad)))
+        alone = sum(float(batch_loss_sum(base.model, collate([e], pad))) for e in examples)
+        padded = float(batch_loss_sum(base.model, collate(examples, pad)))
     assert packed == pytest.approx(alone, rel=1e-5)
     assert padded == pytest.approx(alone, rel=1e-5)
