@@ -135,8 +135,9 @@ def _plan(config: Any, datasets: list[Any], settings: Settings, run_id: str) -> 
     """The noise that the budget allows, and what opens the run in the ledger; a run that was opened keeps its plan."""
     from acgs.learning.finetune.base_models import open_base
     from acgs.learning.finetune.batches import BatchOrder
+    from acgs.learning.finetune.contributions import population
     from acgs.learning.finetune.examples import encode_records, pack
-    from acgs.privacy.ledger import DataSet
+    from acgs.privacy.ledger import DataSet, population_account
     from acgs.privacy.plan import plan_privacy
     from acgs.privacy.sql_ledger import SqlLedger
     from acgs.storage.engine import configured_url, open_engine
@@ -162,17 +163,22 @@ def _plan(config: Any, datasets: list[Any], settings: Settings, run_id: str) -> 
             "a record makes several rows at this max_length; use the unit 'sequence' or a larger max_length",
             field="privacy.unit",
         )
-    accounts = [ledger.account(item.id) for item in charged]
+    units = population(examples, privacy, config.seed)
+    names = {item.id for item in charged}
+    if privacy.unit == "user":
+        names.add(population_account(privacy.population))
+    accounts = [ledger.account(name) for name in names]
     plan = plan_privacy(
-        population=len(examples),
+        population=units,
         expected_batch=phase.batch_size,
-        steps=BatchOrder(len(examples), phase.batch_size, config.seed).steps(phase.epochs),
+        steps=BatchOrder(units, phase.batch_size, config.seed).steps(phase.epochs),
         target_epsilon=privacy.target_epsilon,
         run_epsilon=privacy.run_epsilon,
         delta=privacy.delta,
         max_grad_norm=privacy.max_grad_norm,
         accountant=privacy.accountant,
         unit=privacy.unit,
+        contribution_cap=privacy.contribution_cap,
         priors=[account.committed() for account in accounts if account is not None] or [()],
     )
     if plan.noise_multiplier > MOST_NOISE:

@@ -29,15 +29,19 @@ from train_jobs.constitutional import main, prepare
 WORDS = ["garden", "herbs", "small", "trees", "near", "old", "stone", "wall", "spring", "rain", "bees", "visit"]
 ORIGIN = hashlib.sha256(b"people").hexdigest()
 PATIENCE_SECONDS = 400
+USERS = 32
+"""In the training split, with three records each."""
+
+BY_USER: dict[str, Any] = {"accountant": "rdp", "population": "people", "unit": "user", "contribution_cap": 2}
 
 Written = Callable[..., Path]
 
 
-def record(number: int) -> Record:
+def record(number: int, *, user: str | None = None) -> Record:
     rng = random.Random(number)
     question = Message(role="user", content=" ".join(rng.choices(WORDS, k=5)) + "?")
     answer = Message(role="assistant", content=" ".join(rng.choices(WORDS, k=rng.randrange(4, 12))) + ".")
-    return Record(id=f"r{number}", messages=(question, answer), source="test")
+    return Record(id=f"r{number}", messages=(question, answer), user=user, source="test")
 
 
 @pytest.fixture
@@ -46,7 +50,9 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     monkeypatch.setenv("ACGS_STATE_DIR", str(tmp_path / "state"))
     with DatasetWriter(tmp_path / "data") as writer:
         for number in range(120):
-            writer.add(record(number), "train" if number < 96 else "validation")
+            train = number < 96
+            owner = f"{'train' if train else 'held-out'}-{number % USERS}"
+            writer.add(record(number, user=owner), "train" if train else "validation")
         parent = Parent(name="people", digest=ORIGIN)
         writer.finish(parents=[parent], origins=[ORIGIN], operations=[Operation(name="made")])
     public = (record(number).contents for number in range(1000, 1200))
@@ -88,6 +94,11 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
         ({"base_model": {"path": "nowhere"}}, "nowhere"),
         ({"lora": {"dora": True}}, "DoRA"),
         ({"surprise": 1}, "surprise"),
+        ({"privacy": {"unit": "user"}}, "contribution_cap"),
+        ({"privacy": {"contribution_cap": 3}}, "contribution_cap"),
+        ({"privacy": BY_USER | {"mode": "ghost"}}, "mode"),
+        ({"privacy": BY_USER | {"delta": 0.04}}, "delta 0.04 must be below 1/population = 0.0312"),
+        ({"privacy": BY_USER, "phase": {"batch_size": 33}}, "larger than the population of 32"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_sentence_before_anything_starts(
@@ -98,6 +109,42 @@ def test_what_cannot_be_trained_is_refused_in_one_sentence_before_anything_start
     assert message in error
     assert error.startswith("acgs: ")
     assert error.count("\n") == 1
+
+
+def test_with_the_unit_user_the_plan_counts_users(written: Written, tmp_path: Path) -> None:
+    plan = prepare(written(privacy=BY_USER), tmp_path / "out", only_look=True).plan
+    assert (plan.unit, plan.contribution_cap, plan.population, plan.expected_batch) == ("user", 2, USERS, 12)
+    assert plan.steps == 5 * 3, "an epoch draws each user once on average"
+
+
+def test_data_without_user_ids_is_refused_for_the_unit_user(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with DatasetWriter(tmp_path / "anonymous") as writer:
+        for number in range(40):
+            writer.add(record(number, user=f"u{number}" if number != 7 else None), "train")
+        writer.add(record(99), "validation")
+        parent = Parent(name="people", digest=ORIGIN)
+        writer.finish(parents=[parent], origins=[ORIGIN], operations=[Operation(name="made")])
+    config = written(privacy=BY_USER, phase={"data": "anonymous"})
+    assert main(["--config", str(config), "--output", str(tmp_path / "out"), "--check"]) == 2
+    assert "--user-column" in capsys.readouterr().err
+
+
+def test_user_level_runs_of_a_population_share_its_budget_whatever_data_they_read(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(written(privacy=BY_USER), tmp_path / "first")
+    with DatasetWriter(tmp_path / "more") as writer:
+        for number in range(40):
+            writer.add(record(200 + number, user=f"train-{number}"), "train")
+        writer.add(record(299), "validation")
+        other = hashlib.sha256(b"other data of the same people").hexdigest()
+        parent = Parent(name="more", digest=other)
+        writer.finish(parents=[parent], origins=[other], operations=[Operation(name="made")])
+    config = written(privacy=BY_USER, phase={"data": "more"})
+    assert main(["--config", str(config), "--output", str(tmp_path / "second"), "--check"]) == 2
+    assert "nothing would be learned" in capsys.readouterr().err
 
 
 def test_changed_data_is_refused(written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,7 +74,7 @@ class PrivacyPlan(BaseModel):
         if self.delta * self.population >= 1:
             raise InvalidInputError(
                 f"delta {self.delta:g} must be below 1/population = {1 / self.population:.3g}, or publishing one "
-                "record whole would pass for private",
+                f"{self.unit} whole would pass for private",
                 field="delta",
             )
         if self.run_epsilon is not None and self.run_epsilon > self.target_epsilon:

@@ -24,7 +24,7 @@ CAVEATS: Final = (
 UNIT_WORDS: Final = {
     "record": "one record",
     "sequence": "one training sequence; a document that spans several is protected less",
-    "user": "all records of one user, up to the contribution cap",
+    "user": "all records of one user, however many; of each user at most {cap} are used",
 }
 
 
@@ -69,15 +69,14 @@ class PrivacyStatement(_Model):
     def markdown(self) -> str:
         """The statement as a section of a model card."""
         plan = self.plan
-        unit = UNIT_WORDS[plan.unit]
-        if plan.contribution_cap is not None:
-            unit += f" ({plan.contribution_cap})"
+        unit = UNIT_WORDS[plan.unit].format(cap=plan.contribution_cap)
         rows = {
             "Unit": f"{unit}; adding or removing it",
             "Epsilon of this run": f"{_in_words(self.epsilon)} at delta {plan.delta:g}",
             "Mechanism": f"{self.mechanism}, noise multiplier {plan.noise_multiplier:g}, "
             f"clipping norm {plan.max_grad_norm:g}",
-            "Sampling": f"rate {self.sample_rate:.6g}: {plan.expected_batch} expected of {plan.population}",
+            "Sampling": f"rate {self.sample_rate:.6g}: {plan.expected_batch} expected of {plan.population} "
+            f"{plan.unit}s",
             "Steps": f"{self.steps_settled} run, {self.steps_unsettled} reserved and never settled (counted), "
             f"{self.attempts} attempts, {plan.steps} planned",
             "Data sets": ", ".join(self.datasets),

@@ -83,11 +83,22 @@ class PrivacySettings(_Part):
     run_epsilon: float | None = Field(None, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
     max_grad_norm: float = Field(1.0, gt=0)
-    unit: Literal["record", "sequence"] = "record"
+    unit: Literal["record", "sequence", "user"] = Field(
+        "record", description="what one may add or remove; with `user`, batch_size is the expected users a step"
+    )
+    contribution_cap: Positive | None = Field(None, description="unit `user`: records used of one user at most")
     population: str = Field("default", description="whose data it is; user-level spending is added up over it")
     accountant: Literal["rdp", "prv", "larger"] = "larger"
     mode: Literal["auto", "factored", "hooks", "ghost"] = "auto"
     block: Positive = Field(20, description="steps reserved in the ledger at a time")
+
+    @model_validator(mode="after")
+    def _units_fit(self) -> Self:
+        if (self.unit == "user") != (self.contribution_cap is not None):
+            raise ValueError("contribution_cap belongs to the unit 'user', and the unit 'user' needs it")
+        if self.unit == "user" and self.mode != "auto":
+            raise ValueError("mode is about gradients per example; a user's are clipped as one, leave it out")
+        return self
 
 
 class EvaluationSettings(_Part):

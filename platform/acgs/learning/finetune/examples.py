@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,11 +16,16 @@ from acgs.learning.data.records import Message, Record
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row: `ids` and, for each position, whether its token is a target. `starts` are where documents begin."""
+    """One row: `ids` and, for each position, whether its token is a target. `starts` are where documents begin.
+
+    `record` is the id of the record it was made of and `user` whose it is; a packed row has neither.
+    """
 
     ids: tuple[int, ...]
     targets: tuple[bool, ...]
     starts: tuple[int, ...] = (0,)
+    record: str | None = None
+    user: str | None = None
 
     @property
     def target_count(self) -> int:
@@ -71,11 +76,12 @@ def encode_records(
     for record in records:
         try:
             if kind == "dapt":
-                examples += encode_text(tokenizer, record.contents, max_length)
+                rows = encode_text(tokenizer, record.contents, max_length)
             else:
-                examples.append(encode_chat(tokenizer, record.messages, max_length))
+                rows = [encode_chat(tokenizer, record.messages, max_length)]
         except InvalidInputError as error:
             raise InvalidInputError(f"record {record.id}: {error.message}", field=error.field) from error
+        examples += [replace(row, record=record.id, user=record.user) for row in rows]
     if not examples:
         raise InvalidInputError("the data holds nothing to train on", field="data")
     return examples
