@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -297,6 +298,7 @@ def conclude(prepared: Prepared) -> dict[str, Any]:
     from acgs.learning.finetune.results import collect_adapter, full_report
     from train_jobs.constitutional_worker import OUTCOME
 
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     disable_progress_bar()  # type: ignore[no-untyped-call]
     output = prepared.output
     outcome = RunOutcome.model_validate_json((output / OUTCOME).read_bytes())

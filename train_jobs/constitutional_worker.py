@@ -27,9 +27,7 @@ def work(settings: dict[str, Any]) -> None:
     import ray.train
     import torch
 
-    # What a user cannot act on, at every checkpoint and every model that is built.
-    logging.getLogger("ray.train.v2").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    _quieten()
     output = Path(settings["output"])
     if (output / FAILURE).exists():
         return
@@ -45,6 +43,15 @@ def work(settings: dict[str, Any]) -> None:
         import orjson
 
         write_atomic(output / FAILURE, orjson.dumps({"code": error.code, "message": error.message}))
+
+
+def _quieten() -> None:
+    """Keep out of the job's log what comes at every checkpoint and every model and asks nothing of the user."""
+    from transformers.utils.logging import disable_progress_bar
+
+    logging.disable(logging.INFO)  # our own lines do not go this way
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _execute(settings: dict[str, Any], output: Path, context: Any, checkpoint: Path | None) -> None:

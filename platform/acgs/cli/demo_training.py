@@ -21,8 +21,8 @@ from rich.console import Console
 from acgs.errors import AcgsError, UnavailableError
 from acgs.settings import Settings
 
-PUBLIC_ROWS: Final = 300
-PRIVATE_ROWS: Final = 400
+PUBLIC_ROWS: Final = 600
+PRIVATE_ROWS: Final = 700
 _SEEDS: Final = 2**31
 
 
@@ -79,13 +79,13 @@ def _steps(seed: int) -> list[list[str]]:
 
 def _run_file(seed: int) -> dict[str, Any]:
     """Two phases: all weights on public text, then LoRA on the revised answers, privately, on two workers."""
-    shared = {"learning_rate": 2e-3, "batch_size": 32, "max_length": 192}
+    shared = {"learning_rate": 2e-3, "batch_size": 16, "max_length": 384}
     return {
         "name": "demo",
-        "base_model": {"tiny": {"corpus": "public.jsonl", "layers": 2, "vocabulary": 1024}},
+        "base_model": {"tiny": {"corpus": "public.jsonl", "layers": 2, "vocabulary": 2048}},
         "phases": [
             {"kind": "dapt", "data": "public", "method": "full", "epochs": 2, **shared},
-            {"kind": "sft", "data": "revised/sft", "private": True, "epochs": 2, **shared},
+            {"kind": "sft", "data": "revised/sft", "private": True, "epochs": 3, **shared},
         ],
         "lora": {"r": 4, "alpha": 8},
         "privacy": {"target_epsilon": 8.0, "population": f"demo-{seed}"},

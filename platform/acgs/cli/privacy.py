@@ -205,28 +205,16 @@ def _show_accounts(opened: SqlLedger, dataset: str | None, *, as_json: bool) -> 
         write_table(
             f"{account.name}: epsilon {_both(fields['spent'])} spent, {_both(fields['promised'])} promised, "
             f"cap {account.target_epsilon:g} at delta {account.delta:g} by {account.unit}",
-            [
-                "run",
-                "owner",
-                "opened",
-                "state",
-                "epsilon alone",
-                "noise",
-                "steps spent",
-                "of them unsettled",
-                "planned",
-            ],
+            ["run", "opened", "state", "epsilon", "noise", "steps"],
             [
                 (
                     run["run_id"],
-                    run["owner"],
-                    run["opened_at"],
+                    f"{run['opened_at'][:10]} by {run['owner']}",
                     run["state"],
                     _both(run["epsilon"]),
-                    f"{run['noise_multiplier']:g}",
-                    run["steps_spent"],
-                    run["steps_unsettled"],
-                    run["steps_planned"],
+                    f"{run['noise_multiplier']:.3g}",
+                    f"{run['steps_spent']} of {run['steps_planned']}"
+                    + (f", {run['steps_unsettled']} of them unsettled" if run["steps_unsettled"] else ""),
                 )
                 for run in fields["runs"]
             ],

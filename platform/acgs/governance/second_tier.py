@@ -59,8 +59,10 @@ class SecondTier:
         try:
             from safetensors.torch import load
             from transformers import AutoModel, AutoTokenizer
+            from transformers.utils.logging import disable_progress_bar
         except ImportError as error:
             raise UnavailableError("the second tier needs the extra 'train': pip install 'acgs[train]'") from error
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         directory = str(minilm_directory())
         self._tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         self._model: Any = AutoModel.from_pretrained(directory, local_files_only=True).eval()
