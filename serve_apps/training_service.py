@@ -35,6 +35,7 @@ from acgs.learning.sessions.answer import (
 )
 from acgs.learning.sessions.progress import read_progress
 from acgs.learning.sessions.request import PlannedRun, Policy, TrainingRequest, plan_run
+from acgs.learning.sessions.results import read_results
 from acgs.learning.sessions.runner import JobRunner
 from acgs.learning.sessions.scheduler import Limits, Scheduler
 from acgs.learning.sessions.session import HOLDING_A_PLACE, Session, Status
@@ -60,9 +61,13 @@ _UNKNOWN_MODEL: Final = "unknown"
 class SessionObserver:
     """Puts the ends of sessions on record and counts them."""
 
-    def __init__(self, recorder: AuditRecorder, metrics: TrainingMetrics) -> None:
+    def __init__(
+        self, recorder: AuditRecorder, metrics: TrainingMetrics, constitution: LockedConstitution, root: Path
+    ) -> None:
         self._recorder = recorder
         self._metrics = metrics
+        self._severities = {principle.id: principle.severity.value for principle in constitution.document.principles}
+        self._root = root
 
     def record_end(self, session: Session) -> None:
         """See `Observer.record_end`. The event's id is the session's own, so that a repetition can be told."""
@@ -90,6 +95,11 @@ class SessionObserver:
             seconds=(end - start).total_seconds(),
             compliance=session.progress.compliance if session.progress else None,
         )
+        results = read_results(SessionFiles(self._root, session.id).output)
+        if results is not None:
+            known = ((name, count) for name, count in results.breaches().items() if name in self._severities)
+            breaches = {name: (count, self._severities[name]) for name, count in known}
+            self._metrics.measured(session.model_id, breaches, results.perplexity)
 
 
 @dataclass(slots=True)
@@ -290,7 +300,7 @@ def open_service(settings: Settings, training: TrainingSettings, runner: JobRunn
         runner,
         limits=Limits(training.max_concurrent_sessions, training.max_queued_sessions),
         output=lambda session_id: SessionFiles(root, session_id).output,
-        observer=SessionObserver(recorder, metrics),
+        observer=SessionObserver(recorder, metrics, constitution, root),
     )
     public_key = training.token_public_key or settings.state_dir.resolve() / TOKEN_FOLDER / PUBLIC_KEY_FILE
     verifier = TokenVerifier(public_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,18 @@ class TrainingMetrics:
             buckets=SCORE_BUCKETS,
             registry=registry,
         )
+        self._violations = Counter(
+            "constitutional_violations_total",
+            "Answers of trained models that breach a principle, judged at the end of a session",
+            ["violation_type", "severity", "model_id", _HASH],
+            registry=registry,
+        )
+        self._perplexity = Gauge(
+            "constitutional_model_perplexity",
+            "Perplexity of the model that a session trained last",
+            ["model_id", "dataset", _HASH],
+            registry=registry,
+        )
         self._active = Gauge(
             "constitutional_training_sessions_active", "Sessions that hold a place", [_HASH], registry=registry
         )
@@ -93,6 +105,13 @@ class TrainingMetrics:
         self._duration.labels(model_type, "total", self._hash).observe(seconds)
         if compliance is not None:
             self._score.labels(model_id, "training", self._hash).observe(compliance)
+
+    def measured(self, model_id: str, breaches: Mapping[str, tuple[int, str]], perplexity: float | None) -> None:
+        """Count what a finished session's model was found to do: breaches by principle, each with its severity."""
+        for principle, (count, severity) in breaches.items():
+            self._violations.labels(principle, severity, model_id, self._hash).inc(count)
+        if perplexity is not None:
+            self._perplexity.labels(model_id, "validation", self._hash).set(perplexity)
 
     def healthy(self, component: str, *, works: bool) -> None:
         """Say whether a part of the service works."""

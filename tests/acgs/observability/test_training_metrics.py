@@ -61,3 +61,13 @@ def test_what_was_not_measured_is_not_shown() -> None:
     assert "constitutional_compliance_score_current" not in found
     assert "constitutional_privacy_epsilon_current" not in found
     assert "constitutional_compliance_score_count" not in found
+
+
+def test_what_a_model_was_found_to_do_is_counted_by_principle_and_severity() -> None:
+    metrics = TrainingMetrics(HASH, "1.0")
+    metrics.measured("m", {"human_dignity": (3, "critical")}, 12.5)
+    metrics.measured("m", {"human_dignity": (1, "critical")}, None)
+    found = samples(metrics)
+    labels = {"violation_type": "human_dignity", "severity": "critical", "model_id": "m", "constitutional_hash": HASH}
+    assert found["constitutional_violations_total"] == [(labels, 4.0)]
+    assert [value for _, value in found["constitutional_model_perplexity"]] == [12.5]
