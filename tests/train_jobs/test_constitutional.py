@@ -260,3 +260,4 @@ def test_a_private_run_survives_a_killed_worker_and_pays_for_what_was_lost(writt
     assert (output / "adapter" / "adapter_model.safetensors").exists()
     assert (output / "merged" / "model.safetensors").exists()
     assert "Epsilon of this run" in (output / "MODEL_CARD.md").read_text()
+    assert "not these figures" in (output / "MODEL_CARD.md").read_text().replace("\n", " ")

@@ -39,6 +39,11 @@ def model_card(report: dict[str, Any], privacy: str | None) -> str:
     lines += ["", "Intervals are Wilson's at 95 %."]
     if after["compliance"]:
         lines.append(f"Compliance is what `{after['compliance']['judge']}` says of answers to held-out prompts.")
+    if report["measured_on_private_rows"]:
+        lines.append(
+            "The figures were measured on validation rows of the private data itself: epsilon covers the weights, not "
+            "these figures. `evaluation.held_out` names other data for them."
+        )
     lines += ["", privacy if privacy is not None else "## Privacy\n\nTrained without differential privacy."]
     return "\n".join(lines) + "\n"
 

@@ -51,6 +51,7 @@ def full_report(config: RunConfig, outcome: RunOutcome, **lineage: Any) -> dict[
         **outcome.model_dump(mode="json"),
         "trainable_share": outcome.trainable_parameters / outcome.total_parameters,
         "training_seconds": training,
+        "measured_on_private_rows": config.phases[-1].private and config.evaluation.held_out is None,
         "validation_share": outcome.validation_seconds / training if training else 0.0,
         **lineage,
     }

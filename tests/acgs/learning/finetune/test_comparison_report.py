@@ -50,6 +50,7 @@ def report(*, solved: int | None = 4, epsilon: float | None = None, judged: bool
         "run_id": "run-1", "config_digest": "f" * 64, "data": [{"id": "a" * 64, "phase": "sft", "rows": 9}],
         "ending": "sft: finished.", "trainable_share": 0.025, "training_seconds": 12.5,
         "trainable_parameters": 25, "total_parameters": 1000, "validation_seconds": 1.0, "validation_share": 0.08,
+        "measured_on_private_rows": True,
         "adapter_bytes": None,
         "phases": [{"tokens": 900, "seconds": 10.0}, {"tokens": 100, "seconds": 2.5}], "privacy": privacy,
         "before": side(50.0, 5 if solved is not None else None, judged=judged),
