@@ -28,7 +28,7 @@ from acgs.governance.scenarios.public_sets import load_public
 HARM_SETS: Final = ("hh_rlhf_harmless_test", "surge_toxicity", "hatecheck")
 PARTS: Final = 10
 VALIDATION_PARTS: Final = (0, 1)
-DEVELOPMENT_PARTS: Final = (2,)
+DEVELOPMENT_PARTS: Final = (2, 3)
 """Of the training texts, those that settings are chosen on; the models are then trained on them too."""
 
 _FILES: Final = {
