@@ -217,23 +217,28 @@ def _workers(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return found
 
 
-def _kill_a_worker_between_reservation_and_settlement(job: subprocess.Popen[bytes], output: Path) -> None:
-    """Stop a worker, look whether steps are reserved and not settled, and kill it then; else let it go on a little."""
+def _kill_workers_between_reservation_and_settlement(job: subprocess.Popen[bytes], output: Path) -> None:
+    """Stop the workers, look whether steps are reserved and not settled, and kill them then; else let them go on.
+
+    All of them: one that loses the other ends in good order, and settles what it used.
+    """
     ledger = SqlLedger(open_engine(configured_url(Settings()), create=False))
     run_id = json.loads((output / "run.json").read_bytes())["run_id"]
-    victim = _workers(job)[0]
+    victims = _workers(job)
     while job.poll() is None:
-        victim.suspend()
-        time.sleep(0.1)  # the other worker comes to wait for this one
+        for victim in victims:
+            victim.suspend()
         if ledger.run(run_id).unsettled:
-            victim.kill()
+            for victim in victims:
+                victim.kill()
             return
-        victim.resume()
+        for victim in victims:
+            victim.resume()
         time.sleep(0.02)
-    pytest.fail("the run ended before a worker could be killed")
+    pytest.fail("the run ended before its workers could be killed")
 
 
-def test_a_private_run_survives_a_killed_worker_and_pays_for_what_was_lost(written: Written, tmp_path: Path) -> None:
+def test_a_private_run_survives_killed_workers_and_pays_for_what_was_lost(written: Written, tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [sys.executable, "-m", "train_jobs.constitutional", "--config", str(written()), "--output", str(output)]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
@@ -244,7 +249,7 @@ def test_a_private_run_survives_a_killed_worker_and_pays_for_what_was_lost(writt
         while _progress(output)["step"] < 6 and job.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert len(_workers(job)) == 2, (tmp_path / "log").read_text()[-3000:]
-        _kill_a_worker_between_reservation_and_settlement(job, output)
+        _kill_workers_between_reservation_and_settlement(job, output)
         assert job.wait(timeout=PATIENCE_SECONDS) == 0, (tmp_path / "log").read_text()[-3000:]
     finally:
         job.terminate()
