@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+# The tests' tensors are small: threads that wait for each other cost more than they bring. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if TYPE_CHECKING:
     from acgs.constitution.lock import LockedConstitution
 
