@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import os
 import secrets
-import socket
 import sys
 import warnings
 from collections.abc import Callable
@@ -31,7 +30,6 @@ RUN = "run.json"
 REPORT = "report.html"
 MOST_NOISE = 32.0
 """Noise multiplier above which a run is refused: it would spend the last of a budget on nothing."""
-LOOPBACK = "127.0.0.1"
 START_TIMEOUT_SECONDS = "600"
 """Starting workers takes minutes on a slow machine; Ray Train's own minute and endless retries look like a hang."""
 
@@ -201,6 +199,7 @@ def train(prepared: Prepared) -> None:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from train_jobs.connection import connect, require_resources
     from train_jobs.constitutional_worker import FAILURE, OUTCOME, work
 
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_SECONDS)
@@ -208,8 +207,11 @@ def train(prepared: Prepared) -> None:
     config, output = prepared.config, prepared.output
     for stale in (FAILURE, OUTCOME):
         (output / stale).unlink(missing_ok=True)
-    _connect(ray)
-    _check_resources(config, ray.cluster_resources())  # type: ignore[no-untyped-call]
+    connect(ray)
+    workers = config.min_workers or config.workers
+    wanted = {"GPU" if config.use_gpu else "CPU": float(workers)}
+    available = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    require_resources(f"{workers} workers", wanted, available, field="workers")
     settings = {
         "config": config.model_dump(mode="json"),
         "output": str(output),
@@ -219,13 +221,13 @@ def train(prepared: Prepared) -> None:
         "plan": prepared.plan.model_dump(mode="json") if prepared.plan else None,
         "threads": 1 if config.workers > 1 else max(1, (os.cpu_count() or 2) // 2),
     }
-    workers: Any = (config.min_workers, config.workers) if config.min_workers else config.workers
+    elastic: Any = (config.min_workers, config.workers) if config.min_workers else config.workers
     trainer = TorchTrainer(
         work,
         train_loop_config=settings,
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=workers,
+            num_workers=elastic,
             use_gpu=config.use_gpu,
         ),
         run_config=RunConfig(
@@ -247,41 +249,6 @@ def train(prepared: Prepared) -> None:
         raise TrainingFailedError(failure["message"])
     if not (output / OUTCOME).exists():
         raise TrainingFailedError("the workers ended without an outcome; see their logs")
-
-
-def _connect(ray: Any) -> None:
-    """Join the cluster that submitted this job, else start one on loopback that ends with it.
-
-    Never whatever cluster Ray remembers on this machine: it may be somebody else's, or long gone.
-    """
-    if ray.is_initialized():
-        return
-    if "RAY_ADDRESS" in os.environ:
-        ray.init()
-        return
-    # Ray Train asks "the" cluster whether its controller lives, and takes the workers' places away if it does not. So
-    # the processes of this cluster are told which one theirs is; the answer comes from its dashboard.
-    port = _free_port()
-    os.environ |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
-    ray.init(address="local", include_dashboard=True, dashboard_host=LOOPBACK, _node_ip_address=LOOPBACK)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def _check_resources(config: Any, available: dict[str, float]) -> None:
-    workers = config.min_workers or config.workers
-    wanted = {"GPU" if config.use_gpu else "CPU": float(workers)}
-    for kind, amount in wanted.items():
-        found = available.get(kind, 0.0)
-        if found < amount:
-            raise InvalidInputError(
-                f"{workers} workers need {amount:g} {kind}, the cluster has {found:g}", field="workers"
-            )
 
 
 def _last_line(error: BaseException) -> str:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import track
 
 from acgs.cli.output import say, write_fields, write_json, write_table
-from acgs.cli.progress import Progress, stop_on_interrupt
+from acgs.cli.progress import Progress
+from acgs.cli.revision import revise
 from acgs.constitution.source import load_locked
 from acgs.errors import InvalidInputError
 from acgs.governance.scenarios.generator import Scenario
@@ -21,13 +22,10 @@ from acgs.governance.scenarios.scenario_file import count_scenarios, read_scenar
 from acgs.settings import Settings
 
 if TYPE_CHECKING:
-    from acgs.learning.data.dataset import Dataset, DatasetWriter
+    from acgs.learning.data.dataset import DatasetWriter
     from acgs.learning.data.inspection import RecordCounts
     from acgs.learning.data.manifest import Manifest
     from acgs.learning.data.records import Record
-    from acgs.learning.revision.export import Exported
-    from acgs.learning.revision.loop import LoopSettings
-    from acgs.learning.revision.report import BeforeAfter, RevisionReport, Share
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -222,116 +220,7 @@ def filter_(
             write_table("Reasons", ("rule or principle", "rows"), reasons.items())
 
 
-@app.command()
-def revise(
-    data: Annotated[Path, typer.Argument(help="A data set's folder, with prompts and responses.")],
-    output: Annotated[Path, typer.Option(help="The folder for chains and results; an unfinished one is continued.")],
-    *,
-    generator: Annotated[
-        str, typer.Option(help="retrieval (offline), hf:FOLDER_OR_ID, or the URL of an OpenAI-compatible endpoint.")
-    ] = "retrieval",
-    model: Annotated[str | None, typer.Option(help="The endpoint's model.")] = None,
-    key_variable: Annotated[str | None, typer.Option(help="Environment variable with the endpoint's key.")] = None,
-    corpus: Annotated[
-        Path | None, typer.Option(help="Data set whose compliant sentences retrieval uses. Default: the data itself.")
-    ] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=10, help="Revisions of one response at most.")] = 3,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of one answer of the generator.")] = 512,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.7,
-    certainty: Annotated[
-        float, typer.Option(min=0, max=1, help="Least probability of complying; a higher one revises good rows too.")
-    ] = 0.7,
-    division: Annotated[
-        Literal["both", "halves"], typer.Option(help="Rows serve as answers and as pairs, or one half each.")
-    ] = "both",
-    refusal_cap: Annotated[float, typer.Option(min=0, max=1, help="Largest share of refusals among revisions.")] = 0.1,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Criticise and revise responses that breach the constitution; those that comply stay as they are.
-
-    Writes chains.jsonl (every round of every row), sft/ and preferences/ (data sets) and report.json, judged by the
-    second tier and another rule engine, which did not take part. Needs the extra 'train'. Killed or interrupted, it
-    goes on where it stopped when it is called again in the same way.
-
-    Examples: `acgs data revise ./set --output ./revised`,
-    `acgs data revise ./set --output ./revised --generator http://localhost:8000/v1 --model llama --division halves`
-    """
-    from acgs.learning.data.dataset import Dataset
-    from acgs.learning.revision.chain import Sampling
-    from acgs.learning.revision.loop import LoopSettings
-    from acgs.learning.revision.opening import GeneratorChoice, open_loop
-    from acgs.learning.revision.run import revise_dataset
-
-    dataset = Dataset(data)
-    if output.exists() and not output.is_dir():
-        raise InvalidInputError(f"{output} is a file; name a folder", field="output")
-    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
-    settings = LoopSettings(max_rounds=rounds, seed=seed, sampling=sampling)
-    source = Dataset(corpus) if corpus else dataset
-    choice = GeneratorChoice(generator, model=model, key_variable=key_variable)
-    loop = open_loop(Settings(), choice, settings, corpus=source, certainty=certainty)
-    with Progress("Revising", dataset.manifest.rows) as progress, stop_on_interrupt() as stopped:
-        if not revise_dataset(dataset, output, loop, advance=progress.advance, stop=stopped):
-            raise KeyboardInterrupt
-    _finish_revision(dataset, output, settings, division, refusal_cap, as_json=as_json)
-
-
-def _finish_revision(
-    dataset: Dataset,
-    output: Path,
-    settings: LoopSettings,
-    division: Literal["both", "halves"],
-    refusal_cap: float,
-    *,
-    as_json: bool,
-) -> None:
-    from acgs.learning.revision.export import export, write_report
-    from acgs.learning.revision.report import report_on
-    from acgs.learning.revision.run import read_chains
-
-    report = report_on(list(read_chains(output)))
-    write_report(output, report)
-    exported = export(output, dataset, settings, division=division, refusal_cap=refusal_cap)
-    if as_json:
-        write_json({"output": str(output), **asdict(exported), "report": asdict(report)})
-    else:
-        _show_report(output, report, exported)
-
-
-def _show_report(output: Path, report: RevisionReport, exported: Exported) -> None:
-    fields: dict[str, object] = {
-        "rows": report.rows,
-        **report.statuses,
-        **{f"dropped: {name}": count for name, count in report.drop_reasons.items()},
-        "mean rounds": _figure(report.mean_rounds),
-        "content words kept": _figure(report.content_kept),
-        "sentences kept": _figure(report.sentences_kept),
-        "refusals among revisions": _share(report.refusals),
-        "refusals of compliant rows": _share(report.over_refusals),
-        "compliant rows changed": _share(report.controls_changed),
-        "answers, pairs written": f"{exported.answers}, {exported.pairs}",
-    }
-    write_fields(f"{output.name}, judged by {report.evaluator_id}", fields)
-    by = {"usable rows": report.usable_rows, "revised rows": report.revised_rows, "all rows": report.all_rows}
-    columns = ("", "before", "after")
-    write_table("Compliance, 95 % interval", columns, (_compliance(*item) for item in by.items()))
-    if report.per_principle:
-        write_table("By principle, usable rows", columns, (_compliance(*item) for item in report.per_principle.items()))
-
-
-def _compliance(name: str, figures: BeforeAfter) -> tuple[str, str, str]:
-    return name, _share(figures.before), _share(figures.after)
-
-
-def _figure(value: float | None) -> str:
-    return "no data" if value is None else f"{value:.3f}"
-
-
-def _share(share: Share) -> str:
-    if share.value is None:
-        return "no data"
-    return f"{share.value:.3f} ({share.lower:.3f} to {share.upper:.3f}), {share.count} of {share.n}"
+app.command()(revise)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.learning.data.chat import render_prompt
@@ -12,6 +12,10 @@ from acgs.learning.revision.generator import conversation_seed
 
 if TYPE_CHECKING:
     import torch
+
+
+BATCH_SIZE: Final = 8
+"""Chats that go through the model together."""
 
 
 class GumbelNoise:
@@ -40,7 +44,7 @@ class GumbelNoise:
 class HuggingFaceGenerator:
     """Batched generation with left padding."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, identity: str, batch_size: int = 8) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, identity: str, batch_size: int = BATCH_SIZE) -> None:
         """`model` and `tokenizer` as transformers loads them."""
         self._model = model.eval()
         self._tokenizer = tokenizer
@@ -51,7 +55,15 @@ class HuggingFaceGenerator:
         tokenizer.padding_side = "left"
 
     @classmethod
-    def load(cls, name: str, *, revision: str | None = None, offline: bool = False, batch_size: int = 8) -> Self:
+    def load(
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        offline: bool = False,
+        batch_size: int = BATCH_SIZE,
+        device: str = "cpu",
+    ) -> Self:
         """Load from a folder or the hub.
 
         Raises:
@@ -65,12 +77,12 @@ class HuggingFaceGenerator:
             ) from error
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline)
-            model = AutoModelForCausalLM.from_pretrained(name, revision=revision, local_files_only=offline)
+            model: Any = AutoModelForCausalLM.from_pretrained(name, revision=revision, local_files_only=offline)
         except (OSError, ValueError) as error:
             raise UnavailableError(
                 f"cannot load the model '{name}' ({type(error).__name__}); check its name"
             ) from error
-        return cls(model, tokenizer, identity=f"hf:{name}@{revision or 'default'}", batch_size=batch_size)
+        return cls(model.to(device), tokenizer, identity=identity_of(name, revision), batch_size=batch_size)
 
     def complete(
         self, conversations: Sequence[list[Message]], *, seed: int, max_new_tokens: int, temperature: float
@@ -114,3 +126,8 @@ class HuggingFaceGenerator:
             )
         decoded: list[str] = self._tokenizer.batch_decode(output[:, length:], skip_special_tokens=True)
         return [text.strip() for text in decoded]
+
+
+def identity_of(name: str, revision: str | None = None) -> str:
+    """What a model is called in chains, wherever it runs."""
+    return f"hf:{name}@{revision or 'default'}"

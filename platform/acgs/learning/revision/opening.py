@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +26,7 @@ from acgs.learning.revision.reviser import PromptedReviser, Reviser
 from acgs.settings import Settings
 
 RETRIEVAL: Final = "retrieval"
-_HF: Final = "hf:"
+HF: Final = "hf:"
 _OTHER_ENGINE: Final = {"rego": "clauses", "cedar": "clauses", "clauses": "rego"}
 """The evaluator's rule engine, by the critic's."""
 
@@ -46,8 +47,8 @@ def open_generator(choice: GeneratorChoice) -> Generator:
         InvalidInputError: the choice names neither, or lacks the model.
         UnavailableError: the model cannot be loaded.
     """
-    if choice.name.startswith(_HF):
-        return HuggingFaceGenerator.load(choice.name.removeprefix(_HF))
+    if choice.name.startswith(HF):
+        return HuggingFaceGenerator.load(choice.name.removeprefix(HF))
     if choice.name.startswith(("http://", "https://")):
         if not choice.model:
             raise InvalidInputError("name the endpoint's model", field="model")
@@ -55,10 +56,22 @@ def open_generator(choice: GeneratorChoice) -> Generator:
     raise InvalidInputError("the generator is 'retrieval', 'hf:FOLDER_OR_ID' or an http URL", field="generator")
 
 
+OpenGenerator = Callable[[GeneratorChoice], Generator]
+
+
 def open_loop(
-    settings: Settings, choice: GeneratorChoice, loop: LoopSettings, *, corpus: Dataset, certainty: float = CERTAINTY
+    settings: Settings,
+    choice: GeneratorChoice,
+    loop: LoopSettings,
+    *,
+    corpus: Dataset,
+    certainty: float = CERTAINTY,
+    open_model: OpenGenerator = open_generator,
 ) -> RevisionLoop:
     """The loop with the default critic, who asks for `certainty`, and the default evaluator.
+
+    Args:
+        open_model: opens a generator that is a language model, such as one that runs elsewhere.
 
     Raises:
         AcgsError: a part is missing or does not match; nothing starts half.
@@ -69,7 +82,7 @@ def open_loop(
     if choice.name == RETRIEVAL:
         reviser: Reviser = open_retrieval(corpus, critic, constitution)
     else:
-        reviser = open_prompted(open_generator(choice), constitution, loop.sampling)
+        reviser = open_prompted(open_model(choice), constitution, loop.sampling)
     return RevisionLoop(
         critic=critic,
         evaluator=open_evaluator(settings, governor),
