@@ -20,7 +20,7 @@ On held-out posts a smaller discount costs more compliant texts than it finds wr
 _FEWEST_WORDS: Final = 3
 _SHORT: Final = 6
 """Parts of fewer words are also read joined with the short parts beside them: a sentence may be cut anywhere."""
-_UNDIVIDED: Final = 40
+_UNDIVIDED: Final = 64
 """Words without a mark between them from which on a stretch is no sentence, and is read window by window."""
 _WINDOW: Final = 8
 _STRIDE: Final = 4
