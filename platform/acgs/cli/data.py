@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from acgs.cli.filtering import filter_
 from acgs.cli.output import say, write_fields, write_json, write_table
-from acgs.cli.progress import Progress
 from acgs.cli.revision import revise
+from acgs.cli.written import show_written
 from acgs.constitution.source import load_locked
 from acgs.errors import InvalidInputError
 from acgs.governance.scenarios.generator import Scenario
@@ -130,7 +131,7 @@ def import_(
             steps.append(Operation(name="split", parameters=dict(shares), seed=seed))
         count = _write(writer, records, shares, seed)
         manifest = writer.finish(parents=[parent], origins=origins, operations=[*earlier, *steps])
-    _show_written(output, manifest, count, as_json=as_json)
+    show_written(output, manifest, count, as_json=as_json)
 
 
 def _arranged(records: Iterable[Record], *, deduplicate: bool) -> tuple[Iterator[Record], list[Any]]:
@@ -159,67 +160,7 @@ def _write(writer: DatasetWriter, records: Iterable[Record], shares: dict[str, f
     return len(rows)
 
 
-def _show_written(output: Path, manifest: Manifest, rows: int, *, as_json: bool, **more: object) -> None:
-    files = {name: entry.rows for name, entry in manifest.files.items()}
-    if as_json:
-        write_json({"output": str(output), "id": manifest.id, "rows": rows, "files": files, **more})
-    else:
-        parts = ", ".join(f"{name} {count}" for name, count in files.items())
-        say(f"{rows} rows in {output} ({parts}), data set {manifest.id[:16]}")
-
-
-@app.command("filter")
-def filter_(
-    data: Annotated[Path, typer.Argument(help="A data set's folder.")],
-    output: Output,
-    *,
-    uncertain: Annotated[
-        Literal["drop", "keep"], typer.Option(help="What to do with rows that the guard cannot decide.")
-    ] = "drop",
-    judged: Annotated[
-        Literal["all", "response"], typer.Option(help="Judge every message, or the last answer alone.")
-    ] = "all",
-    as_json: AsJson = False,
-) -> None:
-    """Keep what complies with the constitution. rejects.jsonl names every other row with its rules and principles.
-
-    Example: `acgs data filter ./set --output ./clean --judged response`
-    """
-    from acgs.governance.assembly import open_governor
-    from acgs.learning.data.dataset import Dataset, DatasetWriter
-    from acgs.learning.data.filters import ConstitutionFilter
-    from acgs.learning.data.manifest import Operation
-
-    dataset = Dataset(data)
-    governor = open_governor(Settings())
-    judge = ConstitutionFilter(governor, uncertain=uncertain, judged=judged)
-    with DatasetWriter(output) as writer, Progress("Filtering", dataset.manifest.rows) as progress:
-        for split, record in dataset.split_records():
-            rejection = judge.judge(record)
-            if rejection is None:
-                writer.add(record, split)
-            else:
-                writer.reject(rejection.line())
-            progress.advance(1)
-        judge.counts.require_any_kept()
-        chosen = {"uncertain": uncertain, "judged": judged, "guard": governor.bundle.version}
-        manifest = writer.finish(
-            parents=[dataset.parent],
-            origins=dataset.manifest.origins,
-            operations=[*dataset.manifest.operations, Operation(name="filter", parameters=chosen)],
-            constitution_digest=governor.constitution.digest,
-        )
-    counts = judge.counts
-    reasons = dict(counts.reasons.most_common())
-    _show_written(output, manifest, counts.kept, as_json=as_json, rejected=counts.rejected, reasons=reasons)
-    if not as_json:
-        say(
-            f"{counts.rejected} rows rejected, see {output / 'rejects.jsonl'}" if counts.rejected else "no row rejected"
-        )
-        if reasons:
-            write_table("Reasons", ("rule or principle", "rows"), reasons.items())
-
-
+app.command("filter")(filter_)
 app.command()(revise)
 
 

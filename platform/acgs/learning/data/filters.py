@@ -36,6 +36,14 @@ class Rejection:
         return self.rules + self.principles
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found of a row; a row without a rejection is kept."""
+
+    verdict: str
+    rejection: Rejection | None
+
+
 @dataclass(slots=True)
 class FilterCounts:
     """What a filter did so far."""
@@ -45,9 +53,10 @@ class FilterCounts:
     verdicts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def count(self, verdict: str, rejection: Rejection | None) -> None:
+    def count(self, judgement: Judgement) -> None:
         """Count one row."""
-        self.verdicts[verdict] += 1
+        rejection = judgement.rejection
+        self.verdicts[judgement.verdict] += 1
         self.kept += rejection is None
         self.rejected += rejection is not None
         if rejection is not None:
@@ -78,10 +87,9 @@ class ConstitutionFilter:
         self._governor = governor
         self._uncertain = uncertain
         self._judged = judged
-        self.counts = FilterCounts()
 
-    def judge(self, record: Record) -> Rejection | None:
-        """None where the row is kept.
+    def judge(self, record: Record) -> Judgement:
+        """Judge one row.
 
         Raises:
             InvalidInputError: unknown domain, or a context field of the wrong type; the row is named.
@@ -89,9 +97,7 @@ class ConstitutionFilter:
         verdicts = [self._verdict(record, text) for text in self._texts(record)]
         worst = _worst([verdict.verdict for verdict in verdicts])
         kept = worst == "comply" or (worst == "uncertain" and self._uncertain == "keep")
-        rejection = None if kept else _rejection(record.id, worst, verdicts)
-        self.counts.count(worst, rejection)
-        return rejection
+        return Judgement(worst, None if kept else _rejection(record.id, worst, verdicts))
 
     def _texts(self, record: Record) -> list[str]:
         if record.text is not None:

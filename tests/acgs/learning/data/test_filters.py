@@ -7,7 +7,7 @@ import pytest
 from acgs.errors import InvalidInputError
 from acgs.governance.assembly import open_governor
 from acgs.governance.decision import Governor
-from acgs.learning.data.filters import ConstitutionFilter
+from acgs.learning.data.filters import ConstitutionFilter, FilterCounts
 from acgs.learning.data.records import Message, Record
 from acgs.learning.data.verdicts import judge_text
 from acgs.settings import Settings
@@ -34,7 +34,7 @@ def test_a_breaching_sentence_among_many_good_ones_is_found(governor: Governor) 
 
 
 def test_a_rejected_row_says_why_and_repeats_no_text(governor: Governor) -> None:
-    rejection = ConstitutionFilter(governor).judge(_chat(GOOD, BAD))
+    rejection = ConstitutionFilter(governor).judge(_chat(GOOD, BAD)).rejection
     assert rejection is not None
     assert rejection.verdict == "violate"
     assert "rule_of_law" in rejection.principles
@@ -42,22 +42,22 @@ def test_a_rejected_row_says_why_and_repeats_no_text(governor: Governor) -> None
 
 
 def test_a_breached_rule_is_named(governor: Governor) -> None:
-    rejection = ConstitutionFilter(governor).judge(_chat(GOOD, GOOD, context={"audit_logging": False}))
+    rejection = ConstitutionFilter(governor).judge(_chat(GOOD, GOOD, context={"audit_logging": False})).rejection
     assert rejection is not None
     assert rejection.rules == ("CON-01",)
 
 
 def test_a_hostile_prompt_with_a_good_answer_stays_where_answers_alone_are_judged(governor: Governor) -> None:
     row = _chat(BAD, GOOD)
-    assert ConstitutionFilter(governor).judge(row) is not None
-    assert ConstitutionFilter(governor, judged="response").judge(row) is None
+    assert ConstitutionFilter(governor).judge(row).rejection is not None
+    assert ConstitutionFilter(governor, judged="response").judge(row).rejection is None
 
 
 def test_nothing_kept_is_an_error_with_the_reasons(governor: Governor) -> None:
-    judge = ConstitutionFilter(governor)
-    judge.judge(_chat(GOOD, BAD))
+    counts = FilterCounts()
+    counts.count(ConstitutionFilter(governor).judge(_chat(GOOD, BAD)))
     with pytest.raises(InvalidInputError, match=r"all 1 rows were filtered out.*rule_of_law \(1\)"):
-        judge.counts.require_any_kept()
+        counts.require_any_kept()
 
 
 def test_an_unknown_domain_names_the_row(governor: Governor, tmp_path: Path) -> None:
