@@ -44,6 +44,8 @@ def self_test(
     size = len(next(iter(batch.values())))
     if size < 2:
         raise InvalidInputError("the self-test needs two examples or more, else it cannot see one influence another")
+    for parameter in engine.parameters:
+        parameter.grad = None  # what an earlier training left would be added to the first example's
     with _random_weights(engine.parameters), _without_dropout():
         with engine.suspended():
             alone = [_gradient(engine.parameters, losses_of(model, _row(batch, i))) for i in range(size)]

@@ -36,6 +36,13 @@ def test_dropout_and_checkpointing_pass_and_weights_are_as_before(
     assert all(parameter.grad is None for parameter in case.parameters)
 
 
+def test_gradients_that_an_earlier_training_left_are_not_mistaken_for_a_fault(lora_case: Callable[..., Any]) -> None:
+    case = lora_case("llama")
+    case.losses_of(case.model, case.batch).mean().backward()
+    assert any(parameter.grad is not None for parameter in case.parameters)
+    _run(case)
+
+
 def test_a_loss_over_the_tokens_of_the_whole_batch_is_found(lora_case: Callable[..., Any]) -> None:
     """What a transformers model computes from `labels=`: every example's gradient depends on the others' masks."""
     case = lora_case("llama")
