@@ -75,13 +75,15 @@ class ActorGenerator:
         )
         try:
             return [answer for piece in answers for answer in piece]
-        except RayTaskError as error:
-            if isinstance(error.cause, AcgsError):
-                raise error.cause from None
-            raise UnavailableError(
-                f"the model failed in its actor ({type(error.cause).__name__}); see the actor's log"
-            ) from error
         except RayError as error:
-            raise UnavailableError(
-                f"an actor could not be kept alive ({type(error).__name__}); run it again to go on"
-            ) from error
+            raise in_own_words(error) from error
+
+
+def in_own_words(error: RayError) -> AcgsError:
+    """What Ray says of a failed call: what the model itself said, or that its actor is gone."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, AcgsError):
+        return cause
+    if isinstance(error, RayTaskError):
+        return UnavailableError(f"the model failed in its actor ({type(cause).__name__}); see the actor's log")
+    return UnavailableError(f"an actor could not be kept alive ({type(error).__name__}); run it again to go on")

@@ -18,7 +18,7 @@ import yaml
 
 from acgs.cli.revision import run_revision
 from acgs.constitution.lock import LockedConstitution
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, UnavailableError
 from acgs.governance.scenarios.generator import generate
 from acgs.learning.data.dataset import DatasetWriter
 from acgs.learning.data.manifest import Operation, Parent
@@ -26,13 +26,13 @@ from acgs.learning.data.records import Message, Record
 from acgs.learning.data.responses import responses_of
 from train_jobs.revise import main
 
-ROWS = 24
+ROWS = 16
 PATIENCE_SECONDS = 300
 ORIGIN = "e" * 64
-TWO_RUNS = """
+RUNS = """
 import sys
 from train_jobs.revise import main
-for config, output in (sys.argv[1:3], sys.argv[3:5]):
+for config, output in zip(sys.argv[1::2], sys.argv[2::2]):
     code = main(["--config", config, "--output", output, "--json"])
     if code:
         sys.exit(code)
@@ -64,10 +64,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, constitution: Locked
     }  # fmt: skip
 
 
-def _written(folder: Path, config: dict[str, Any], actors: dict[str, Any] | None) -> Path:
-    path = folder / f"run-{actors['count'] if actors else 0}.yaml"
-    path.write_text(yaml.safe_dump({**config, "actors": actors}), encoding="utf-8")
-    return path
+def _words(folder: Path, name: str, config: dict[str, Any], **changes: Any) -> list[str]:
+    """A run file, and the output of the run."""
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**config, **changes}), encoding="utf-8")
+    return [str(path), str(folder / name)]
 
 
 def _chains(output: Path) -> list[dict[str, Any]]:
@@ -95,11 +96,10 @@ def test_the_number_of_actors_and_the_death_of_one_change_no_answer(config: dict
     from acgs.learning.revision.hf import HuggingFaceGenerator
 
     one, two = tmp_path / "one", tmp_path / "two"
-    words = [str(_written(tmp_path, config, {"count": 1})), str(one)]
-    words += [str(_written(tmp_path, config, {"count": 2})), str(two)]
+    words = _words(tmp_path, "one", config, actors={"count": 1}) + _words(tmp_path, "two", config, actors={"count": 2})
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     with (tmp_path / "log").open("wb") as log:
-        job = subprocess.Popen([sys.executable, "-c", TWO_RUNS, *words], stdout=log, stderr=log, env=environment)
+        job = subprocess.Popen([sys.executable, "-c", RUNS, *words], stdout=log, stderr=log, env=environment)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         killed = False
@@ -163,3 +163,20 @@ def test_a_cluster_without_room_is_refused_by_what_it_lacks() -> None:
     require_resources("2 actors", {"CPU": 2.0, "GPU": 0.0}, {"CPU": 2.0}, field="actors")
     with pytest.raises(InvalidInputError, match="4 actors need 2 GPU, the cluster has 1"):
         require_resources("4 actors", {"CPU": 4.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}, field="actors")
+
+
+def test_what_a_model_says_in_its_actor_is_said_by_the_run() -> None:
+    import pickle
+
+    from ray.exceptions import ActorDiedError, RayTaskError
+
+    from train_jobs.generator_actors import in_own_words
+
+    travelled = pickle.loads(pickle.dumps(InvalidInputError("leaves no room", field="max_new_tokens")))
+    own = in_own_words(RayTaskError("complete", "traceback", travelled).as_instanceof_cause())
+    assert isinstance(own, InvalidInputError)
+    assert (own.message, own.field) == ("leaves no room", "max_new_tokens")
+    foreign = in_own_words(RayTaskError("complete", "traceback", RuntimeError("text")).as_instanceof_cause())
+    assert isinstance(foreign, UnavailableError)
+    assert "text" not in foreign.message, "it may hold what a record says"
+    assert "run it again" in in_own_words(ActorDiedError()).message

@@ -1,4 +1,5 @@
-"""Poisson sampling: each record enters each batch on its own, with probability `expected_batch_size / population`.
+"""Poisson sampling: each unit (a record, a user) enters each batch on its own, with probability
+`expected_batch_size / population`.
 
 The accountants' bounds hold for this sampling only. Batch sizes vary and may be 0; an empty batch is a step like any
 other (noise is added, the step counts), so the sampler never skips one.
@@ -15,13 +16,13 @@ from acgs.learning.dp.randomness import fresh_generator
 
 
 class PoissonSampler:
-    """Yields one list of record indices per step, exactly `steps` times, on each rank.
+    """Yields one list of unit indices per step, exactly `steps` times, on each rank.
 
-    Rank k draws from the records k, k + world, k + 2 world ..., with randomness of its own: the union over ranks is a
+    Rank k draws from the units k, k + world, k + 2 world ..., with randomness of its own: the union over ranks is a
     Poisson sample of the whole population at the same rate for any world size, so a run that is resized keeps its rate.
 
     Args:
-        population: number of records, a public constant of the run.
+        population: number of units, a public constant of the run.
         expected_batch_size: mean size of the batch over all ranks, a public constant of the run.
         steps: how many batches to yield. Counted, never derived from a rate: `int(1 / (1 / n))` is not always `n`.
         rank: this process, from 0.
