@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from acgs.errors import InvalidInputError
 from acgs.governance.scenarios.deduplicate import fold_of
+from acgs.governance.scenarios.language import phrase
 from acgs.governance.scenarios.public_sets import load_public
 
 HARM_SETS: Final = ("hh_rlhf_harmless_test", "surge_toxicity", "hatecheck")
@@ -143,3 +145,17 @@ def _dialogues(path: Path) -> Iterator[HarmText]:
 
 def _normal(text: str) -> str:
     return hashlib.sha256(_SPACE.sub(" ", text.lower()).strip().encode()).hexdigest()[:16]
+
+
+def public_texts(folder: Path, sets: Sequence[str], *, phrases: int, seed: int) -> dict[str, bool]:
+    """Texts of public sets and phrases generated from the lexicon, each with whether it is harmful.
+
+    Raises:
+        InvalidInputError: a set is unknown or cannot be read.
+    """
+    rng = random.Random(seed)  # noqa: S311 - reproducible phrases, not secrets
+    made = (phrase(rng) for _ in range(phrases))
+    found = {one.text: bool(one.breaches) for one in made}
+    for name in sets:
+        found |= {example.text: example.violates for example in load_public(folder, name)}
+    return found

@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from acgs.constitution.lock import LockedConstitution
 from acgs.errors import InvalidInputError
@@ -23,7 +23,7 @@ from acgs.learning.finetune.config import check_settings
 from acgs.learning.guard.auroc_comparison import Comparison, compare
 from acgs.learning.guard.frozen_baseline import fit_frozen
 from acgs.learning.guard.harm_card import harm_card
-from acgs.learning.guard.harm_corpus import HARM_SETS, HarmCorpus, load_harm_corpus
+from acgs.learning.guard.harm_corpus import HARM_SETS, HarmCorpus, load_harm_corpus, public_texts
 from acgs.learning.guard.private_adapter import (
     PlainSettings,
     PrivateSettings,
@@ -51,6 +51,16 @@ _OWNER: Final = "train_jobs.guard_adapter"
 Scores = NDArray[np.float64]
 
 
+class WarmStart(BaseModel):
+    """Training without privacy on public text, before the private training begins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sets: tuple[str, ...] = Field(("openai_moderation",), description="public sets; none of those that are protected")
+    phrases: int = Field(2000, ge=0, description="generated from the lexicon, in addition")
+    training: PlainSettings = PlainSettings(epochs=1)
+
+
 class HarmConfig(BaseModel):
     """Everything that determines a run."""
 
@@ -62,11 +72,21 @@ class HarmConfig(BaseModel):
     max_tokens: int = Field(64, ge=8, le=192)
     population: str = Field("public", description="whose texts these are, for the privacy ledger")
     accountant: Literal["rdp", "prv", "larger"] = "larger"
+    warm_start: WarmStart | None = WarmStart()
     private: PrivateSettings = PrivateSettings()
     compared: PlainSettings | None = Field(
         None, description="train the same without privacy, and a frozen baseline: for public data only"
     )
     resamples: Annotated[int, Field(ge=1)] = 1000
+
+    @model_validator(mode="after")
+    def _warm_start_is_public(self) -> Self:
+        shared = set(self.sets) & set(self.warm_start.sets if self.warm_start else ())
+        if shared:
+            raise ValueError(
+                f"{', '.join(sorted(shared))}: what is protected cannot be the public text of the warm start"
+            )
+        return self
 
     @property
     def digest(self) -> str:
@@ -104,6 +124,7 @@ class HarmRun:
         self, constitution: LockedConstitution, data: Path, output: Path, config: HarmConfig, ledger: Ledger
     ) -> None:
         self._constitution = constitution
+        self._data = data
         self._output = output
         self._config = config
         self._ledger = ledger
@@ -223,7 +244,10 @@ class HarmRun:
 
     def _private(self, run_id: str, plan: PrivacyPlan, report: Report) -> tuple[UpperLayers, int, Scores]:
         settings = self._config.private
-        model, states = self._model(settings, 0.0)
+        warm = self._config.warm_start
+        model, states = self._model(settings, warm.training.dropout if warm else 0.0)
+        if warm is not None and not (self._output / CHECKPOINT).exists():
+            self._warm_up(model, settings, warm, report)
         with BudgetGuard(self._ledger, run_id, block=settings.block) as gate:
             steps = train_privately(
                 model,
@@ -235,6 +259,13 @@ class HarmRun:
                 report=report,
             )
         return model, steps, logits_of(model, [states[row] for row in self.corpus.validation])
+
+    def _warm_up(self, model: UpperLayers, settings: PrivateSettings, warm: WarmStart, report: Report) -> None:
+        texts = public_texts(self._data, warm.sets, phrases=warm.phrases, seed=self._config.seed)
+        states = lower_states(list(texts), first=settings.first_layer, max_tokens=self._config.max_tokens)
+        report(f"warm start on {len(texts)} public texts")
+        labels = np.array(list(texts.values()))
+        train_plainly(model, Texts(states, labels), warm.training, seed=self._config.seed, report=report)
 
     def _write(self, run_id: str, weights: bytes, comparison: Comparison, statement: PrivacyStatement) -> str:
         config = self._config

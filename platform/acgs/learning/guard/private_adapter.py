@@ -72,8 +72,8 @@ class PrivateSettings(_Part):
     steps: int = Field(50, ge=1)
     expected_batch: int = Field(512, ge=1)
     micro_batch: int = Field(64, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
-    head_rate: float = Field(0.1, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
+    head_rate: float = Field(0.15, gt=0)
     max_grad_norm: float = Field(0.5, gt=0)
     target_epsilon: float = Field(8.0, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
@@ -130,6 +130,7 @@ def train_plainly(model: UpperLayers, texts: Texts, settings: PlainSettings, *, 
             optimizer.step()
             done += 1
         report(f"without privacy: epoch {epoch + 1}/{settings.epochs}")
+    optimizer.zero_grad()
 
 
 def train_privately(

@@ -34,13 +34,14 @@ def posts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def quick() -> HarmConfig:
-    from acgs.learning.guard.harm_run import HarmConfig
+    from acgs.learning.guard.harm_run import HarmConfig, WarmStart
     from acgs.learning.guard.private_adapter import PlainSettings, PrivateSettings
 
     return HarmConfig(
         sets=("surge_toxicity",),
         max_tokens=16,
         accountant="rdp",
+        warm_start=WarmStart(sets=(), phrases=40, training=PlainSettings(epochs=1)),
         private=PrivateSettings(first_layer=5, rank=2, steps=8, expected_batch=64, micro_batch=32, block=3),
         compared=PlainSettings(first_layer=5, rank=2, epochs=2),
         resamples=50,

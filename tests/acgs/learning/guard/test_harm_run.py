@@ -113,7 +113,8 @@ def test_an_interrupted_run_leaves_no_adapter_and_goes_on_with_the_steps_that_ar
     config = quick.model_copy(update={"compared": None, "private": quick.private.model_copy(update={"steps": 14})})
 
     def stop(line: str) -> None:
-        raise StoppedError
+        if line.startswith("with privacy"):
+            raise StoppedError
 
     with pytest.raises(StoppedError):
         HarmRun(constitution, posts, tmp_path / "out", config, ledger).execute(stop)
@@ -171,3 +172,10 @@ def test_the_states_of_a_text_do_not_depend_on_its_company() -> None:
         ["A much longer text that is about nothing but bread and water.", text], first=3, max_tokens=32
     )
     torch.testing.assert_close(alone, beside, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_protected_cannot_be_the_public_text_of_the_warm_start() -> None:
+    from acgs.learning.guard.harm_run import HarmConfig, WarmStart
+
+    with pytest.raises(ValueError, match="surge_toxicity"):
+        HarmConfig(sets=("surge_toxicity",), warm_start=WarmStart(sets=("surge_toxicity",)))
