@@ -68,6 +68,7 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     from acgs.learning.data.dataset import Dataset
     from acgs.learning.finetune.base_models import open_base
     from acgs.learning.finetune.batches import BatchOrder
+    from acgs.learning.finetune.contributions import population
     from acgs.learning.finetune.examples import encode_records, pack
     from acgs.learning.finetune.sweep import draw, load_sweep, trial_plan
 
@@ -86,11 +87,12 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
             "a record makes several rows at this max_length; use the unit 'sequence' or a larger max_length",
             field="privacy.unit",
         )
-    steps = BatchOrder(len(examples), phase.batch_size, run.seed).steps(phase.epochs)
+    units = population(examples, run.privacy, run.seed) if run.privacy is not None else len(examples)
+    steps = BatchOrder(units, phase.batch_size, run.seed).steps(phase.epochs)
     trials = draw(config)
     plans: list[Any] = [None] * len(trials)
     if phase.private:
-        plans = [trial_plan(run, trial, population=len(examples), steps=steps) for trial in trials]
+        plans = [trial_plan(run, trial, population=units, steps=steps) for trial in trials]
     digest = hashlib.sha256((config.model_dump_json() + run.model_dump_json()).encode()).hexdigest()
     name = _sweep_name(output, config.name, digest)
     charged = phase.private and config.tuning_data is None

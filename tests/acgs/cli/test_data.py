@@ -94,7 +94,7 @@ def _run(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
 
 
 def _responses(folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    _generate(folder / "s.jsonl", count=150)
+    _generate(folder / "s.jsonl", count=300)
     _run(capsys, "import", folder / "s.jsonl", "--format", "scenario-responses", "--output", folder / "set")
     return folder / "set"
 

@@ -167,6 +167,7 @@ def trial_plan(run: RunConfig, trial: Trial, *, population: int, steps: int) -> 
         delta=privacy.delta,
         accountant=privacy.accountant,
         unit=privacy.unit,
+        contribution_cap=privacy.contribution_cap,
     )
 
 
