@@ -19,6 +19,7 @@ import yaml
 from acgs.learning.data.dataset import DatasetWriter
 from acgs.learning.data.manifest import Operation, Parent
 from acgs.learning.data.records import Message, Record
+from acgs.privacy.ledger import population_account
 from acgs.privacy.sql_ledger import SqlLedger
 from acgs.settings import Settings
 from acgs.storage.engine import configured_url, open_engine
@@ -38,7 +39,7 @@ def record(number: int) -> Record:
     rng = random.Random(number)
     question = Message(role="user", content=" ".join(rng.choices(WORDS, k=5)) + "?")
     answer = Message(role="assistant", content=" ".join(rng.choices(WORDS, k=rng.randrange(4, 12))) + ".")
-    return Record(id=f"r{number}", messages=(question, answer), source="test")
+    return Record(id=f"r{number}", messages=(question, answer), source="test", user=f"u{number % 24}")
 
 
 def dataset(folder: Path, origin: str, first: int) -> None:
@@ -122,6 +123,15 @@ def test_a_sweep_that_would_overdraw_as_a_whole_is_refused_and_nothing_is_promis
     assert "95 % of its budget of 8" in error
     assert ledger().account(PRIVATE) is None
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_by_user_counts_users_and_charges_their_population(written: Written, tmp_path: Path) -> None:
+    privacy = {"accountant": "rdp", "population": "people", "unit": "user", "contribution_cap": 1, "block": 2}
+    wide = {"noise_multiplier": {"low": 4, "high": 5}}
+    prepared = prepare(written(run={"privacy": privacy}, space=wide, phase={"batch_size": 6}), tmp_path / "out")
+    assert {plan.population for plan in prepared.plans} == {24}
+    assert {plan.contribution_cap for plan in prepared.plans} == {1}
+    assert ledger().account(population_account("people")) is not None
 
 
 def test_every_trial_is_promised_its_steps_once_before_any_starts(written: Written, tmp_path: Path) -> None:

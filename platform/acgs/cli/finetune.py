@@ -94,7 +94,13 @@ def dp(
     population: Annotated[str, typer.Option(help="Whose data it is; spending is added up over it.")],
     epsilon: Annotated[float, typer.Option(help="Budget of the data set over all its runs.")] = 8.0,
     delta: Annotated[float, typer.Option(help="Must be smaller than 1 / number of records.")] = 1e-5,
-    clip: Annotated[float, typer.Option(help="Bound on the norm of one record's gradient.")] = 1.0,
+    clip: Annotated[float, typer.Option(help="Bound on the norm of one unit's gradient.")] = 1.0,
+    unit: Annotated[
+        Literal["record", "sequence", "user"], typer.Option(help="What the guarantee protects one of.")
+    ] = "record",
+    contribution_cap: Annotated[
+        int | None, typer.Option("--contribution-cap", help="With --unit user: records used of one user at most.")
+    ] = None,
     epochs: Epochs = 3,
     learning_rate: Rate = 1e-3,
     batch_size: Batch = 64,
@@ -109,7 +115,15 @@ def dp(
     Example: `acgs train dp --base ./model --data ./chats --population clinic-a --epsilon 8 --output ./out`
     """
     phase = {**_phase("sft", data, epochs, rate=learning_rate, batch=batch_size, length=max_length), "private": True}
-    privacy = {"target_epsilon": epsilon, "delta": delta, "max_grad_norm": clip, "population": population}
+    privacy: dict[str, Any] = {
+        "target_epsilon": epsilon,
+        "delta": delta,
+        "max_grad_norm": clip,
+        "population": population,
+        "unit": unit,
+    }
+    if contribution_cap is not None:
+        privacy["contribution_cap"] = contribution_cap
     _start(base, phase, output, rank=rank, workers=workers, gpu=gpu, address=address, privacy=privacy)
 
 
