@@ -79,11 +79,13 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     settings = Settings()
     config = load_run(config_path)
     read_sets(config)
+    _refuse_output(output)
     constitution = load_locked(settings.constitution_path)
     datasets = [Dataset(phase.data) for phase in config.phases]
     for dataset in datasets:
         dataset.files("train"), dataset.files("validation")
     _refuse_private_data_elsewhere(config, datasets)
+    _refuse_private_tokenizer(config, datasets)
     output = output.resolve()
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
     run_id = _run_id(output, config.name, digest)
@@ -93,9 +95,24 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
         plan, open_run = _plan(config, datasets, settings, run_id)
     if not only_look:
         # The name first: a run that the ledger knows and the folder does not would be promised its budget for ever.
+        known = (output / RUN).exists()
         write_atomic(output / RUN, orjson.dumps({"run_id": run_id, "config_digest": digest}))
-        open_run()
+        try:
+            open_run()
+        except AcgsError:
+            if not known:
+                (output / RUN).unlink()
+            raise
     return Prepared(run_id, config, digest, constitution, datasets, plan, output, settings)
+
+
+def _refuse_output(output: Path) -> None:
+    """An output that no folder can be made at."""
+    place = output.resolve()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InvalidInputError(f"{output} cannot be a folder for results; name another", field="output")
 
 
 def _refuse_private_data_elsewhere(config: Any, datasets: list[Any]) -> None:
@@ -112,6 +129,28 @@ def _refuse_private_data_elsewhere(config: Any, datasets: list[Any]) -> None:
                 f"the {phase.kind} phase reads {phase.data.name} without privacy, which stems from the same data as "
                 "the private phase; give it other data",
                 field="phases",
+            )
+
+
+def _refuse_private_tokenizer(config: Any, datasets: list[Any]) -> None:
+    """A tokenizer trained on private data carries its words: no file of it, and nothing that it was made from.
+
+    A part of the data that was copied elsewhere is not known again.
+    """
+    from acgs.learning.data.manifest import file_digest
+
+    if config.base_model.tiny is None:
+        return
+    corpus = config.base_model.tiny.corpus.resolve()
+    for phase, dataset in zip(config.phases, datasets, strict=True):
+        if not phase.private:
+            continue
+        known = {*dataset.manifest.origins, *(entry.sha256 for entry in dataset.manifest.files.values())}
+        if phase.data.resolve() in corpus.parents or (corpus.is_file() and file_digest(corpus) in known):
+            raise InvalidInputError(
+                f"{corpus.name} belongs to the private data; a tokenizer trained on it leaks its words: name public "
+                "text as the corpus",
+                field="base_model.tiny.corpus",
             )
 
 
@@ -136,7 +175,7 @@ def _plan(config: Any, datasets: list[Any], settings: Settings, run_id: str) -> 
     from acgs.learning.finetune.batches import BatchOrder
     from acgs.learning.finetune.contributions import population
     from acgs.learning.finetune.examples import encode_records, pack
-    from acgs.privacy.ledger import DataSet, population_account
+    from acgs.privacy.ledger import DataSet, population_account, refuse_other_terms
     from acgs.privacy.plan import plan_privacy
     from acgs.privacy.sql_ledger import SqlLedger
     from acgs.storage.engine import configured_url, open_engine
@@ -180,6 +219,9 @@ def _plan(config: Any, datasets: list[Any], settings: Settings, run_id: str) -> 
         contribution_cap=privacy.contribution_cap,
         priors=[account.committed() for account in accounts if account is not None] or [()],
     )
+    for account in accounts:
+        if account is not None:
+            refuse_other_terms(account, plan)
     if plan.noise_multiplier > MOST_NOISE:
         raise InvalidInputError(
             f"so little of epsilon {privacy.target_epsilon:g} is left for this data that the noise multiplier would be "

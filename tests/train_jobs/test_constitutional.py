@@ -92,6 +92,11 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
         ({"phase": {"packing": True}}, "packing"),
         ({"phase": {"batch_size": 1}}, "number of workers"),
         ({"base_model": {"path": "nowhere"}}, "nowhere"),
+        ({"phase": {"epochs": float("inf")}}, "epochs"),
+        ({"phase": {"max_length": 256}}, "context of 128"),
+        ({"base_model": {"tiny": {"corpus": "public.txt", "heads": 3}}}, "multiple of heads"),
+        ({"base_model": {"tiny": {"corpus": "public.txt", "hidden_size": 10**30}}}, "hidden_size"),
+        ({"seed": -1}, "seed"),
         ({"lora": {"dora": True}}, "DoRA"),
         ({"surprise": 1}, "surprise"),
         ({"privacy": {"unit": "user"}}, "contribution_cap"),
@@ -162,6 +167,48 @@ def test_an_output_folder_belongs_to_one_run(
     assert prepare(written(), tmp_path / "out").run_id == first.run_id
     assert main(["--config", str(written(seed=9)), "--output", str(tmp_path / "out"), "--check"]) == 2
     assert "another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("corpus", ["data/train.jsonl", "link.jsonl", "copy.jsonl"])
+def test_a_tokenizer_is_not_trained_on_the_private_data(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str], corpus: str
+) -> None:
+    tiny = {"corpus": corpus, "hidden_size": 32, "layers": 2, "heads": 2, "vocabulary": 300, "context": 128}
+    config = written(base_model={"tiny": tiny})
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "data" / "train.jsonl")
+    (tmp_path / "copy.jsonl").write_bytes((tmp_path / "data" / "train.jsonl").read_bytes())
+    assert main(["--config", str(config), "--output", str(tmp_path / "out"), "--check"]) == 2
+    assert "leaks" in capsys.readouterr().err
+
+
+def test_an_output_that_can_be_no_folder_is_refused_beforehand(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for output in (tmp_path / "public.txt", tmp_path / "public.txt" / "out", Path("/dev/full")):
+        assert main(["--config", str(written()), "--output", str(output), "--check"]) == 2
+        assert "cannot be a folder" in capsys.readouterr().err
+
+
+def test_other_terms_for_the_same_data_are_refused_beforehand_and_leave_the_folder_free(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = {"accountant": "rdp", "population": "people", "run_epsilon": 4.0}
+    prepare(written(privacy=half), tmp_path / "first")
+    other = {"accountant": "rdp", "population": "people", "target_epsilon": 9.0}
+    output = tmp_path / "second"
+    assert main(["--config", str(written(privacy=other)), "--output", str(output), "--check"]) == 2
+    assert "fixed target_epsilon" in capsys.readouterr().err
+    assert main(["--config", str(written(privacy=other)), "--output", str(output)]) == 2
+    assert not (output / "run.json").exists()
+
+
+def test_a_run_file_that_refers_to_itself_is_refused(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = written()
+    config.write_text("name: &a [*a]")
+    assert main(["--config", str(config), "--output", str(tmp_path / "out"), "--check"]) == 2
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_a_phase_without_privacy_must_not_read_what_another_protects(

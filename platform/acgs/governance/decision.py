@@ -87,6 +87,9 @@ def context_texts(context: Mapping[str, Any]) -> list[str]:
             stack.extend(value.keys())
         elif isinstance(value, list):
             stack.extend(value)
+            words = [item for item in value if isinstance(item, str)]
+            if len(words) > 1:
+                stack.append(" ".join(words))  # a text cut into a list
         elif isinstance(value, str) and len(value) >= _LONG_TEXT and " " in value:
             found.append(value)
     return sorted(found)

@@ -182,6 +182,22 @@ class Ledger(Protocol):
         ...
 
 
+def refuse_other_terms(account: Account, plan: PrivacyPlan) -> None:
+    """An account keeps the terms of its first run, else its sum would mean nothing.
+
+    Raises:
+        InvalidInputError: the plan has other terms; the first is named.
+    """
+    for field in ("target_epsilon", "delta", "unit", "accountant"):
+        fixed, asked = getattr(account, field), getattr(plan, field)
+        if fixed != asked:
+            raise InvalidInputError(
+                f"{account.name}: its first run fixed {field} at {fixed}, {asked} cannot be added to that; "
+                "use the same, and run_epsilon for a smaller share",
+                field=field,
+            )
+
+
 def account_names(plan: PrivacyPlan, datasets: Sequence[DataSet]) -> tuple[str, ...]:
     """The accounts a run is charged to: its data sets', and for unit `user` its populations'."""
     names = {dataset.id for dataset in datasets}

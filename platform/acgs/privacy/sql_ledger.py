@@ -28,6 +28,7 @@ from acgs.privacy.ledger import (
     RunAccount,
     account_names,
     check_name,
+    refuse_other_terms,
 )
 from acgs.privacy.ledger_entries import (
     ORIGIN,
@@ -297,20 +298,9 @@ def _priors(state: LedgerState, body: RunOpened) -> Priors | None:
     for name in account_names(body.plan, datasets):
         account = state.account(name)
         if account is not None:
-            _refuse_other_terms(account, body.plan)
+            refuse_other_terms(account, body.plan)
         priors[name] = account.committed() if account else ()
     return priors
-
-
-def _refuse_other_terms(account: Account, plan: PrivacyPlan) -> None:
-    for field in ("target_epsilon", "delta", "unit", "accountant"):
-        fixed, asked = getattr(account, field), getattr(plan, field)
-        if fixed != asked:
-            raise InvalidInputError(
-                f"{account.name}: its first run fixed {field} at {fixed}, {asked} cannot be added to that; "
-                "use the same, and run_epsilon for a smaller share",
-                field=field,
-            )
 
 
 def _refuse_overdraft(plan: PrivacyPlan, priors: Priors) -> None:

@@ -149,6 +149,16 @@ DISGUISES: dict[str, Disguise] = {
     "two words a line among benign ones": lambda t: _padded("\n" + re.sub(r"(\S+ \S+) ", r"\1\n", t) + "\n"),
     "two words a clause among benign ones": lambda t: _padded("; " + re.sub(r"(\S+ \S+) ", r"\1; ", t) + "; "),
     "a list of words among benign ones": lambda t: _padded("\n- " + "\n- ".join(t.split()) + "\n"),
+    "letters in black circles": lambda t: _letters(t, lambda c: chr(0x1F150 + ord(c.upper()) - 65)),
+    "letters in black squares": lambda t: _letters(t, lambda c: chr(0x1F170 + ord(c.upper()) - 65)),
+    "letters in parentheses": lambda t: _letters(t, lambda c: f"({c})"),
+    "semicolons inside words": lambda t: _inside_words(t, ";"),
+    "numbered words": lambda t: " ".join(f"({number}) {word}" for number, word in enumerate(t.split(), 1)),
+    "two words by turns between the words": lambda t: " ".join(
+        f"{word} {between}" for word, between in zip(t.split(), cycle(["garden", "river"]), strict=False)
+    ),
+    "hexadecimal with colons": lambda t: t.encode().hex(":"),
+    "decimal codes a line": lambda t: "\n".join(str(byte) for byte in t.encode()),
     "principles before": lambda t: f"{_PRINCIPLES}. {t}",
     "principles after": lambda t: f"{t}. {_PRINCIPLES}",
     "principles around": lambda t: f"{_PRINCIPLES}. {t}. {_PRINCIPLES}",

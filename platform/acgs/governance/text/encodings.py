@@ -17,7 +17,7 @@ _QUOTED_PRINTABLE: Final = re.compile(r"(?:=[0-9A-Fa-f]{2}){3,}")
 _ENCODED: Final = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
 _HEXADECIMAL: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
 CODES: Final = re.compile(
-    r"(?<![0-9A-Za-z])(?:0x)?[0-9A-Fa-f]{2,8}(?:[ ,;\-]{1,2}(?:0x)?[0-9A-Fa-f]{2,8}){5,}(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z])(?:0x)?[0-9A-Fa-f]{2,8}(?:[ ,;:|\n\-]{1,2}(?:0x)?[0-9A-Fa-f]{2,8}){5,}(?![0-9A-Za-z])"
 )
 _CODE: Final = re.compile(r"[0-9A-Fa-f]{2,8}")
 _BASES: Final = {8: 2, 7: 2, 2: 16, 3: 10}

@@ -20,7 +20,8 @@ _TYPOGRAPHIC: Final = frozenset(
     "\u2018\u2019\u201a\u2032\u2010\u2011\u2012\u2013\u2014\u2015\u2022«»“”„€£¥¿¡§\u00d7\u00b1"
 )
 _TAG_CHARACTERS: Final = range(0xE0020, 0xE007F)
-_REGIONAL_INDICATORS: Final = range(0x1F1E6, 0x1F200)
+_ALPHABETS: Final = (0x1F150, 0x1F170, 0x1F1E6)
+"""Where capital letters in black circles, in black squares, and of flags begin."""
 _BLANK_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 """Letters and signs that show nothing."""
 _INVISIBLE: Final = frozenset(("Mn", "Me", "Cf", "Co", "Cn", "Lm"))
@@ -50,11 +51,14 @@ def turned(text: str) -> str:
 
 
 def _shown(character: str) -> str:
-    """Tag characters and regional indicators are letters of another alphabet."""
+    """Tag characters and letters in signs are letters of another alphabet."""
     code = ord(character)
     if code in _TAG_CHARACTERS:
         return chr(code - 0xE0000)
-    return chr(code - 0x1F1E6 + ord("a")) if code in _REGIONAL_INDICATORS else character
+    for first in _ALPHABETS:
+        if first <= code < first + 26:
+            return chr(code - first + ord("a"))
+    return character
 
 
 @cache

@@ -13,15 +13,15 @@ from typing import Final
 
 from acgs.governance.text.encodings import CODES, unescape
 from acgs.governance.text.folding import RIGHT_TO_LEFT_OVERRIDE, fold_unicode, is_turned, turned
-from acgs.governance.text.spelling import undress, without_interleaved
+from acgs.governance.text.spelling import undress, without_interleaved, without_numbering
 
 # Compounds (well-known), ordinals (8th) and sizes (400MB) are ordinary; a word cut into pieces of one to three is not.
-_SIGN: Final = re.compile(r"[0-9@$!|+_*~^`·\\.\-/&%<'=(\[{:]")
+_SIGN: Final = re.compile(r"[0-9@$!|+_*~^`·\\.\-/&%<'=(\[{:;!?]")
 # Matched where a sign stands.
 _SUSPICIOUS_SIGN: Final = re.compile(
     r"(?<=[A-Za-z])(?:[0-9@$!|+_*~^`·\\=]+[A-Za-z]|[@$|]|[.\-/]{2,}[A-Za-z]|[.\-/][A-Za-z]{1,3}(?![A-Za-z])"
-    r"|[(\[{][A-Za-z]+[)\]}])"
-    r"|[0-9][A-Za-z]{3}|[@$|][A-Za-z]|[(\[{][A-Za-z][)\]}]"
+    r"|[(\[{][A-Za-z]+[)\]}]|[;!?][A-Za-z])"
+    r"|[0-9][A-Za-z]{3}|[@$|][A-Za-z]|[(\[{][A-Za-z0-9]{1,2}[)\]}]"
     r"|(?:(?<=[^A-Za-z][A-Za-z])|(?<=[^A-Za-z][A-Za-z]{2})|(?<=[^A-Za-z][A-Za-z]{3})"
     r"|(?<=^[A-Za-z])|(?<=^[A-Za-z]{2})|(?<=^[A-Za-z]{3}))[.\-/:][A-Za-z]"
     r"|&#?\w|%[0-9A-Fa-f]{2}|=[0-9A-Fa-f]{2}=|<[A-Za-z/!]|\\u\{?[0-9a-fA-F]|\\x[0-9a-fA-F]{2}|\\[0-7]{2}"
@@ -55,9 +55,7 @@ def readings(text: str) -> list[str]:
         unescaped = fold_unicode(unescape(folded))
         undressed = undress(unescaped)
         found += [" ".join(other) for form in (unescaped, undressed) if _differs(other := form.split(), words)]
-    rest = without_interleaved(words)
-    if rest is not None:
-        found.append(rest)
+    found += [rest for rest in (without_interleaved(words), without_numbering(words)) if rest is not None]
     if RIGHT_TO_LEFT_OVERRIDE in text:
         found.append(found[0][::-1])
     if is_turned(text):

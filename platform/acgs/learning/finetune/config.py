@@ -11,24 +11,31 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from acgs.errors import InvalidInputError
 
 ParallelKind = Literal["all_reduce", "ddp", "fsdp"]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TinyModel(_Part):
     """A Llama-style model with random weights, for trying a run out. Its tokenizer is trained on `corpus`."""
 
     corpus: Path = Field(description="public text or records; never the private data of a run with privacy")
-    hidden_size: Positive = 128
-    layers: Positive = 4
-    heads: Positive = 4
-    vocabulary: int = Field(2048, ge=300)
-    context: Positive = 512
-    seed: int = 0
+    hidden_size: int = Field(128, ge=8, le=8192)
+    layers: int = Field(4, ge=1, le=128)
+    heads: int = Field(4, ge=1, le=128)
+    vocabulary: int = Field(2048, ge=300, le=300_000)
+    context: int = Field(512, ge=8, le=1_000_000)
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError("hidden_size must be an even multiple of heads")
+        return self
 
 
 class BaseModelConfig(_Part):
@@ -48,7 +55,7 @@ class BaseModelConfig(_Part):
 class LoraSettings(_Part):
     """LoRA (Hu et al. 2021, arXiv:2106.09685) through PEFT."""
 
-    r: Positive = 16
+    r: int = Field(16, ge=1, le=4096)
     alpha: Positive = 32
     dropout: float = Field(0.1, ge=0, lt=1)
     targets: tuple[str, ...] | Literal["all-linear"] = ATTENTION_PROJECTIONS
@@ -66,7 +73,7 @@ class Phase(_Part):
     epochs: float = Field(3, gt=0)
     learning_rate: float = Field(2e-4, gt=0)
     schedule: Literal["cosine", "linear", "polynomial", "constant"] = "cosine"
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0, le=2**31)
     weight_decay: float = Field(0.0, ge=0)
     batch_size: Positive = Field(16, description="examples a step over all workers and accumulation")
     micro_batch_size: Positive = Field(4, description="examples on a worker at a time")
@@ -147,7 +154,7 @@ class RunConfig(_Part):
     use_gpu: bool = False
     max_failures: int = Field(3, ge=0, description="worker failures after which the run gives up")
     max_training_seconds: float = Field(3600, gt=0)
-    seed: int = 0
+    seed: Seed = 0
     export_merged: bool = True
 
     @model_validator(mode="after")
@@ -181,7 +188,10 @@ class RunConfig(_Part):
                              "evaluated at the end")  # fmt: skip
         if self.min_workers is not None and self.min_workers > self.workers:
             raise ValueError("min_workers is more than workers")
+        tiny = self.base_model.tiny
         for phase in self.phases:
+            if tiny is not None and phase.max_length > tiny.context:
+                raise ValueError(f"max_length {phase.max_length} is more than the model's context of {tiny.context}")
             if phase.batch_size < self.workers:
                 raise ValueError(f"a batch of {phase.batch_size} is smaller than the number of workers")
         return self
@@ -203,11 +213,12 @@ def load_settings(path: Path, kind: type[Settings]) -> Settings:
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = _resolved(raw, path.resolve().parent)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise InvalidInputError(f"{path} cannot be read as YAML: {type(error).__name__}", field="config") from error
     if not isinstance(raw, dict):
         raise InvalidInputError(f"{path} holds no settings", field="config")
-    return check_settings(kind, _resolved(raw, path.resolve().parent), str(path))
+    return check_settings(kind, values, str(path))
 
 
 def check_settings(kind: type[Settings], values: object, source: str) -> Settings:

@@ -76,6 +76,9 @@ class TrainingRun:
         self._output = output
         self._around = surroundings
         self._world = surroundings.world
+        # Read now: while later phases run, Ray Train deletes the checkpoint that this process started from.
+        checkpoint = surroundings.checkpoint
+        self._resumed_phase = read_state(checkpoint).phase if checkpoint is not None else None
         self._judge: Judge | None = None
         self._progress = ProgressFile(output / PROGRESS)
         self._validation_seconds = 0.0
@@ -143,8 +146,7 @@ class TrainingRun:
         if (folder / STATE).exists():
             self._load_finished(folder, phase, model)
             return model, PhaseOutcome.of(phase, read_state(folder), "finished", perplexity=None)
-        checkpoint = self._around.checkpoint
-        resume = checkpoint if checkpoint is not None and read_state(checkpoint).phase == number else None
+        resume = self._around.checkpoint if number == self._resumed_phase else None
         examples = self._examples(phase, base, "train")
         ending = self._train(number, model, base, examples=examples, resume=resume)
         if is_sharded(model):

@@ -48,7 +48,9 @@ UNDONE = (
     "parentheses inside words", "plus signs between letters", "colons between letters",
     "pipes between letters", "prolonged sound marks",
     "modifier letters", "mathematical operators", "Armenian look-alikes", "Lisu look-alikes", "Braille", "upside down",
-    "every word quoted", "a word between the words",
+    "every word quoted", "a word between the words", "letters in black circles", "letters in black squares",
+    "letters in parentheses", "semicolons inside words", "numbered words", "hexadecimal with colons",
+    "decimal codes a line",
 )  # fmt: skip
 
 
