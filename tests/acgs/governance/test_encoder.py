@@ -33,7 +33,7 @@ def test_padding_around_a_window_never_lowers_any_heads_score(windows: int, afte
 
 def _around(text: str, before: int, after: int) -> str:
     """So many words around it, of which none is so frequent that it counts as put between the others."""
-    words = [word for word, _ in zip(cycle(BENIGN[12:16]), range(before + after), strict=False)]
+    words = [word for word, _ in zip(cycle(BENIGN[12:18]), range(before + after), strict=False)]
     return " ".join([*words[:before], text, *words[before:]])
 
 
