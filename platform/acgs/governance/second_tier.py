@@ -62,7 +62,7 @@ class SecondTier:
             from transformers.utils.logging import disable_progress_bar
         except ImportError as error:
             raise UnavailableError("the second tier needs the extra 'train': pip install 'acgs[train]'") from error
-        disable_progress_bar()  # type: ignore[no-untyped-call]
+        disable_progress_bar()
         directory = str(minilm_directory())
         self._tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         self._model: Any = AutoModel.from_pretrained(directory, local_files_only=True).eval()
