@@ -254,6 +254,7 @@ def train(prepared: Prepared) -> None:
     wanted = {"GPU" if config.use_gpu else "CPU": float(workers)}
     available = ray.cluster_resources()  # type: ignore[no-untyped-call]
     require_resources(f"{workers} workers", wanted, available, field="workers")
+    _say_if_waiting(wanted, ray.available_resources())
     settings = {
         "config": config.model_dump(mode="json"),
         "output": str(output),
@@ -291,6 +292,12 @@ def train(prepared: Prepared) -> None:
         raise TrainingFailedError(failure["message"])
     if not (output / OUTCOME).exists():
         raise TrainingFailedError("the workers ended without an outcome; see their logs")
+
+
+def _say_if_waiting(wanted: dict[str, float], free: dict[str, float]) -> None:
+    for kind, amount in wanted.items():
+        if free.get(kind, 0.0) < amount:
+            sys.stderr.write(f"waiting for {amount:g} {kind}; {free.get(kind, 0.0):g} of the cluster's are free now\n")
 
 
 def _last_line(error: BaseException) -> str:

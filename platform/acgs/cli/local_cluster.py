@@ -33,6 +33,8 @@ START_TRIES = 3
 START_TIMEOUT_SECONDS = 300.0
 DEPLOY_TIMEOUT_SECONDS = 900.0
 STOP_TIMEOUT_SECONDS = 60.0
+PLACES_FOR_SERVICES = 2
+"""Logical CPUs; `cluster/serve.yaml` asks for less."""
 _POLL_SECONDS = 0.5
 _HTTP_OK = 200
 _ERROR_LINE = re.compile(r"^(?:\w+\.)*\w+Error: (.+)$", re.MULTILINE)
@@ -164,6 +166,8 @@ class ClusterControl:
                 _executable("ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1",
                 f"--port={free_port()}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}",
                 "--include-dashboard=true", "--disable-usage-stats",
+                # The services' places come on top of the cores, so that a job finds all of the cores.
+                f"--num-cpus={(os.cpu_count() or 1) + PLACES_FOR_SERVICES}",
             ]  # fmt: skip
             with (self._state / LOG_FILE).open("ab") as log:
                 process = subprocess.Popen(  # noqa: S603
