@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,11 +17,18 @@ import typer
 from acgs.errors import InvalidInputError, UnavailableError
 
 RUNTIME_ENV: Final = Path("cluster/runtime_env.yaml")
+TOKEN_FILE: Final = Path.home() / ".ray" / "auth_token"
 
 
 def run_job(module: str, words: Sequence[str], address: str | None) -> None:
     """Run a job to its end, here or on the cluster at `address`; its exit code becomes the command's."""
-    command = local_command(module, words) if address is None else submit_command(module, words, address)
+    if address is None:
+        command = local_command(module, words)
+    else:
+        command = submit_command(module, words, address)
+        if TOKEN_FILE.exists():
+            # Ray's client leaves a token that it has unused unless it is told; a cluster of `acgs cluster up` asks.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
     code = run_to_end(command)
     if code:
         raise typer.Exit(code)

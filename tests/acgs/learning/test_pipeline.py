@@ -79,13 +79,17 @@ def test_the_second_tier_scores_with_the_trained_adapter(
 
     bundle = load_bundle(lenient, trained[0])
     tier = SecondTier((trained[0] / SECOND_TIER).read_bytes())
-    texts = ["How do I bake bread?", "You are worthless trash and I hate you."]
+    kind = ["How do I bake bread?", "Thank you, that was lovely.", "We walked by the river.", "What a kind letter."]
+    nasty = ["You are worthless trash and I hate you.", "Shut up, you stupid idiot.", "These disgusting people should "
+             "all die.", "Go to hell, you pathetic loser."]  # fmt: skip
+    texts = kind + nasty
     together, apart = tier.logits(texts), np.concatenate([tier.logits([text]) for text in texts])
-    assert together.shape == (2, len(bundle.manifest.heads))
+    assert together.shape == (8, len(bundle.manifest.heads))
     np.testing.assert_allclose(together, apart, atol=1e-3)
     governor = Governor(lenient, bundle, RuleJudge(lenient, open_engine("clauses", lenient)), {})
     scores = [governor.text_score(row, COMPREHENSIVE) for row in together]
-    assert scores[0] < scores[1]
+    # So little training tells them apart on the whole, not each from each.
+    assert np.mean(scores[:4]) < np.mean(scores[4:])
 
 
 def test_the_average_of_adapters_changes_each_weight_by_the_mean_of_their_changes() -> None:
