@@ -27,21 +27,22 @@ def test_the_t_bounds_are_those_of_scipy() -> None:
     bounds = paired_t(deltas, confidence=0.95)
     expected = stats.ttest_1samp(deltas, 0.0).confidence_interval(0.90)
     assert (bounds.lower, bounds.upper) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert (bounds.pairs, bounds.units, bounds.estimate) == (225, 225, pytest.approx(deltas.mean()))
+    assert (bounds.pairs, bounds.units) == (225, 225)
+    assert bounds.estimate == pytest.approx(deltas.mean())
 
 
 def test_the_bca_bounds_are_those_of_scipy() -> None:
-    """Both resample at random: they agree within the error of 40,000 resamples."""
-    deltas = np.random.default_rng(3).exponential(size=120) - 1
-    ours = paired_bca(deltas, resamples=40_000, seed=0)
+    """Both resample at random: they agree within the error of 100,000 resamples."""
+    deltas = np.random.default_rng(3).lognormal(0, 1.3, 25)
+    ours = paired_bca(deltas, resamples=100_000, seed=0)
     scipys = stats.bootstrap(
-        (deltas,), np.mean, method="BCa", confidence_level=0.90, n_resamples=40_000, batch=5000, rng=1
+        (deltas,), np.mean, method="BCa", confidence_level=0.90, n_resamples=100_000, batch=20_000, rng=1
     ).confidence_interval
-    standard_error = deltas.std() / np.sqrt(120)
-    assert abs(ours.lower - scipys.low) < 0.05 * standard_error
-    assert abs(ours.upper - scipys.high) < 0.05 * standard_error
+    standard_error = deltas.std() / 5
+    assert ours.lower == pytest.approx(scipys.low, abs=0.03 * standard_error)
+    assert ours.upper == pytest.approx(scipys.high, abs=0.06 * standard_error)
     # Skewed data: the bounds are not symmetric, as those of t are.
-    assert ours.upper - ours.estimate > 1.05 * (ours.estimate - ours.lower)
+    assert ours.upper - ours.estimate > 1.5 * (ours.estimate - ours.lower)
 
 
 def test_t_and_bca_lower_bounds_hold_as_often_as_they_say() -> None:

@@ -102,6 +102,11 @@ def test_the_cut_is_the_published_order_statistic_without_rounding_errors(n: int
     assert conformal_cut(np.arange(1, n + 1), 0.05) == rank
 
 
+def test_a_rank_that_is_whole_is_not_rounded_up() -> None:
+    """125 * (1 - 0.176) is 103, which floating point makes 103.00000000000001."""
+    assert conformal_cut(np.arange(1, 125), 0.176) == 103
+
+
 def test_every_slice_is_covered_as_promised_though_their_scores_differ() -> None:
     rng = np.random.default_rng(21)
     slices = ["short"] * 60 + ["long"] * 150

@@ -2,103 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from acgs.errors import InvalidInputError
 from acgs.statistics.evidence import InsufficientDataError
-from acgs.statistics.sequences import (
-    Betting,
-    betting_bounds,
-    normal_mixture_margin,
-    quantile_bounds,
-    quantile_log_wealth,
-)
+from acgs.statistics.sequences import normal_mixture_margin, quantile_bounds, quantile_log_wealth
 
 STREAMS = 2000
 ENOUGH = np.log(1 / 0.05)
 FOUR_ERRORS = 4 * np.sqrt(0.05 * 0.95 / STREAMS)
-
-
-def _deltas(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Mostly exact zeros, in [-1, 1], mean 0."""
-    return np.where(rng.random(shape) < 0.7, 0.0, np.clip(rng.normal(0, 0.25, shape), -1, 1))
-
-
-@pytest.mark.parametrize(
-    ("n", "amplitude", "expected"),
-    [
-        # confseq 0.0.11: betting_cs(x, alpha=0.1, breaks=20000), the last entry of each side, a grid of 1 / 20,000.
-        (50, 0.3, (0.4439, 0.6044)),
-        (300, 0.07, (0.50855, 0.5307)),
-        (1000, 0.07, (0.5153, 0.52475)),
-    ],
-)
-def test_the_betting_bounds_are_those_of_confseq(n: int, amplitude: float, expected: tuple[float, float]) -> None:
-    values = 0.52 + amplitude * np.sin(np.arange(n) * 1.7)
-    assert betting_bounds(values, 0, 1, alpha=0.05) == pytest.approx(expected, abs=1.1 / 20_000)
-
-
-@pytest.mark.parametrize("alternative", ["above", "below"])
-def test_a_true_mean_is_rejected_at_any_look_with_at_most_alpha(alternative: str) -> None:
-    streams = _deltas(np.random.default_rng(1), STREAMS, 1000)
-    wealth = Betting(0.0, -1, 1, alternative).update(streams)  # type: ignore[arg-type]
-    assert (wealth.max(axis=1) >= ENOUGH).mean() <= 0.05 + FOUR_ERRORS
-
-
-def test_an_extreme_law_does_not_break_the_betting_bound() -> None:
-    """1 with probability 0.02, else 0: the running mean is 0 for long, where a normal approximation fails."""
-    streams = (np.random.default_rng(2).random((STREAMS, 500)) < 0.02).astype(float)
-    for alternative in ("above", "below"):
-        wealth = Betting(0.02, 0, 1, alternative).update(streams)  # type: ignore[arg-type]
-        assert (wealth.max(axis=1) >= ENOUGH).mean() <= 0.05 + FOUR_ERRORS
-
-
-def test_a_false_mean_is_found_out() -> None:
-    streams = _deltas(np.random.default_rng(3), 500, 1000)
-    assert (Betting(-0.03, -1, 1, "above").update(streams)[:, -1] >= ENOUGH).mean() > 0.95
-    assert (Betting(0.03, -1, 1, "below").update(streams)[:, -1] >= ENOUGH).mean() > 0.95
-    assert (Betting(0.03, -1, 1, "above").update(streams)[:, -1] >= ENOUGH).mean() == 0.0
-
-
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(0, 100))
-@settings(deadline=None)
-def test_a_stream_in_portions_gives_the_same_evidence_as_in_one(portions: list[int], seed: int) -> None:
-    values = _deltas(np.random.default_rng(seed), sum(portions))
-    whole, parts = Betting(0.05, -1, 1, "below"), Betting(0.05, -1, 1, "below")
-    path = whole.update(values)
-    pieces = [parts.update(piece) for piece in np.split(values, np.cumsum(portions)[:-1])]
-    assert np.concatenate(pieces) == pytest.approx(path, abs=1e-9)
-    assert float(parts.log_wealth) == pytest.approx(float(whole.log_wealth), abs=1e-9)
-    assert (parts.count, parts.rejects) == (len(values), bool(whole.log_wealth >= ENOUGH))
-
-
-@given(st.integers(0, 200), st.integers(1, 200), st.floats(0.5, 10), st.floats(-5, 5))
-@settings(deadline=None, max_examples=40)
-def test_the_betting_bounds_hold_the_mean_mirror_and_move_with_the_range(
-    seed: int, n: int, scale: float, shift: float
-) -> None:
-    values = _deltas(np.random.default_rng(seed), n)
-    low, high = betting_bounds(values, -1, 1)
-    assert -1 <= low < high <= 1
-    assert low <= values.mean() <= high
-    assert betting_bounds(-values, -1, 1) == pytest.approx((-high, -low), abs=1e-9)
-    moved = betting_bounds(values * scale + shift, -scale + shift - 1e-9, scale + shift + 1e-9)
-    assert moved == pytest.approx((low * scale + shift, high * scale + shift), abs=1e-5 * scale)
-
-
-def test_a_value_out_of_range_is_refused_and_leaves_the_evidence_as_it_was() -> None:
-    bet = Betting(0.0, -1, 1, "above")
-    bet.update(np.full(30, 0.9))
-    before = (float(bet.log_wealth), bet.count)
-    for bad in (1.1, float("nan")):
-        with pytest.raises(InvalidInputError, match="outside"):
-            bet.update(np.array([0.9, bad]))
-    assert (float(bet.log_wealth), bet.count) == before
-    with pytest.raises(InvalidInputError, match="inside"):
-        Betting(1.0, -1, 1, "above")
-    with pytest.raises(InsufficientDataError):
-        betting_bounds([], -1, 1)
 
 
 def test_the_normal_margin_is_that_of_confseq_or_a_little_wider() -> None:
