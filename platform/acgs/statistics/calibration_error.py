@@ -57,7 +57,7 @@ class _Gaps:
     error: Floats
     weight: Floats
     chance: Floats
-    """Standard error of the gap if its true value were 0."""
+    """Standard error of the gap if its true value were 0; a bin whose labels are all alike has an `error` near 0."""
 
 
 def adaptive_calibration_error(
@@ -117,7 +117,7 @@ def calibration_drift(
         gap=new.gap - old.gap,
         error=np.hypot(new.error, old.error),
         weight=(new.weight * len(after[0]) + old.weight * len(before[0])) / len(pooled),
-        chance=np.hypot(new.error, old.error),
+        chance=np.hypot(np.maximum(new.error, new.chance), np.maximum(old.error, old.chance)),
     )
     return _measured(moved, min(len(before[0]), len(after[0])), confidence)
 
@@ -181,8 +181,9 @@ def _measured(gaps: _Gaps, n: int, confidence: float) -> CalibrationError:
 
     plain = _error(gaps)
     # Noise adds to the mean of |gap|, and by no more than if the gap were 0; it spreads |gap| no more than the gap.
-    bias = sqrt(2 / pi) * float((gaps.weight * gaps.error).sum())
-    margin = float(ndtri(share(confidence, "confidence")) * sqrt(((gaps.weight * gaps.error) ** 2).sum()))
+    noise = gaps.weight * np.maximum(gaps.error, gaps.chance)
+    bias = sqrt(2 / pi) * float(noise.sum())
+    margin = float(ndtri(share(confidence, "confidence")) * sqrt((noise**2).sum()))
     return CalibrationError(
         n=n,
         bins=len(gaps.gap),
@@ -197,7 +198,7 @@ def _measured(gaps: _Gaps, n: int, confidence: float) -> CalibrationError:
 
 
 def _without_small(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
-    """Bins that ties have left with too few labels join their left neighbour, the first its right one."""
+    """Bins that ties have left with too few labels join the next one, the last the one before."""
     kept = [0]
     for start in starts[1:]:
         if start - kept[-1] >= FEWEST_PER_BIN:

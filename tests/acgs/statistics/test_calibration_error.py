@@ -69,6 +69,37 @@ def test_the_bounds_of_the_error_hold_as_often_as_they_say(n: int, bend: float) 
     assert np.mean([error.upper for error in errors]) < truth + 2 * errors[0].floor
 
 
+@pytest.mark.parametrize(("factor", "n"), [(1.0, 300), (1.8, 300), (0.3, 300), (1.8, 2000)])
+def test_the_bounds_hold_for_rare_events_too(factor: float, n: int) -> None:
+    """Probabilities from Beta(0.3, 10), most bins without a single event."""
+    rng = np.random.default_rng(13)
+    stated = np.sort(rng.beta(0.3, 10, 300_000))
+    truth = np.abs(((factor - 1) * stated).reshape(15, -1).mean(axis=1)).mean()
+    errors = []
+    for _ in range(REPETITIONS):
+        stated = rng.beta(0.3, 10, n)
+        errors.append(adaptive_calibration_error(stated, rng.random(n) < factor * stated))
+    assert np.mean([error.upper >= truth for error in errors]) >= 0.95 - FOUR_ERRORS
+    assert np.mean([error.lower <= truth for error in errors]) >= 0.95 - FOUR_ERRORS
+
+
+def test_labels_that_are_all_alike_do_not_pass_for_certainty() -> None:
+    error = adaptive_calibration_error(np.full(50, 0.95), np.ones(50, dtype=bool), bins=1)
+    assert error.plain == pytest.approx(0.05)
+    assert error.upper == pytest.approx(0.05 + 1.6449 * np.sqrt(0.95 * 0.05 / 50), abs=1e-4)
+    assert error.judge(0.06) == Verdict.INSUFFICIENT
+
+
+def test_bins_that_ties_leave_too_thin_join_their_neighbours() -> None:
+    """0.2 stands 3 times and 0.9 5 times: neither is enough for a bin of its own."""
+    stated = np.repeat([0.1, 0.2, 0.5, 0.9], [40, 3, 52, 5])
+    error = adaptive_calibration_error(stated, stated > 0.3, bins=10)
+    assert error.bins == 2
+    assert error.plain == pytest.approx((40 * 0.1 + (3 * -0.2 + 52 * 0.5 + 5 * 0.1)) / 100)
+    stated = np.repeat([0.1, 0.9], [192, 8])
+    assert adaptive_calibration_error(stated, stated > 0.3, bins=20).bins == 1
+
+
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.0), (0.0, 0.4), (0.3, -0.3)])
 def test_the_bounds_of_a_drift_hold_and_a_turned_bias_counts_as_drift(before: float, after: float) -> None:
     rng = np.random.default_rng(12)
@@ -134,3 +165,5 @@ def test_too_few_labels_or_impossible_probabilities_give_no_error() -> None:
         calibration_drift((low, low > 0.5), (high, high > 0.5))
     with pytest.raises(InvalidInputError, match="limit"):
         labels_for_limit(0.0)
+    with pytest.raises(InvalidInputError, match="variance"):
+        labels_for_limit(0.05, variance=0.3)
