@@ -159,7 +159,7 @@ def _starts(stated: Floats, bins: int) -> NDArray[np.intp]:
         raise InsufficientDataError(f"{len(stated)} labels; {bins} bins need {bins * FEWEST_PER_BIN}", field="labels")
     # Each cut is moved to the start of the run of equal probabilities that it would split.
     starts = np.searchsorted(stated, stated[np.arange(bins) * len(stated) // bins])
-    return _without_small(np.unique(starts), len(stated))
+    return _without_small(np.unique(starts))
 
 
 def _gaps(stated: Floats, happened: Floats, starts: NDArray[np.intp]) -> _Gaps:
@@ -197,14 +197,12 @@ def _measured(gaps: _Gaps, n: int, confidence: float) -> CalibrationError:
     )
 
 
-def _without_small(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
-    """Bins that ties have left with too few labels join the next one, the last the one before."""
+def _without_small(starts: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Bins that ties have left with too few labels join the next one; the last is never short, as cuts move down only."""
     kept = [0]
     for start in starts[1:]:
         if start - kept[-1] >= FEWEST_PER_BIN:
             kept.append(int(start))
-    if len(kept) > 1 and n - kept[-1] < FEWEST_PER_BIN:
-        kept.pop()
     return np.array(kept, dtype=np.intp)
 
 

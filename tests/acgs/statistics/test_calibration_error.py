@@ -96,8 +96,6 @@ def test_bins_that_ties_leave_too_thin_join_their_neighbours() -> None:
     error = adaptive_calibration_error(stated, stated > 0.3, bins=10)
     assert error.bins == 2
     assert error.plain == pytest.approx((40 * 0.1 + (3 * -0.2 + 52 * 0.5 + 5 * 0.1)) / 100)
-    stated = np.repeat([0.1, 0.9], [192, 8])
-    assert adaptive_calibration_error(stated, stated > 0.3, bins=20).bins == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.0), (0.0, 0.4), (0.3, -0.3)])
