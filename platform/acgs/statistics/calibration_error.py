@@ -198,7 +198,7 @@ def _measured(gaps: _Gaps, n: int, confidence: float) -> CalibrationError:
 
 
 def _without_small(starts: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Bins that ties have left with too few labels join the next one; the last is never short, as cuts move down only."""
+    """Bins that ties have left with too few labels join the next one; the last never has, as cuts move down only."""
     kept = [0]
     for start in starts[1:]:
         if start - kept[-1] >= FEWEST_PER_BIN:
