@@ -254,7 +254,7 @@ def train(prepared: Prepared) -> None:
     wanted = {"GPU" if config.use_gpu else "CPU": float(workers)}
     available = ray.cluster_resources()  # type: ignore[no-untyped-call]
     require_resources(f"{workers} workers", wanted, available, field="workers")
-    _say_if_waiting(wanted, ray.available_resources())
+    _say_if_waiting(wanted, ray.available_resources())  # type: ignore[no-untyped-call]
     settings = {
         "config": config.model_dump(mode="json"),
         "output": str(output),
