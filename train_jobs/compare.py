@@ -108,11 +108,10 @@ def _refuse_known_answers(comparison: Any, variants: list[Any]) -> None:
 
 def _spending(comparison: Any, variants: list[Any], private: dict[str, Prepared]) -> Any:
     from acgs.learning.finetune.comparison_budget import Spending, check_budget
-    from acgs.privacy.sql_ledger import SqlLedger
-    from acgs.storage.engine import configured_url, open_engine
+    from acgs.privacy.sql_ledger import open_ledger
 
     first = next(iter(private.values()))
-    ledger = SqlLedger(open_engine(configured_url(first.settings), create=False))
+    ledger = open_ledger(first.settings, create=False)
     found = [ledger.account(origin) for origin in first.datasets[-1].manifest.origins]
     accounts = [account for account in found if account is not None]
     own = frozenset(prepared.run_id for prepared in private.values())

@@ -11,7 +11,6 @@ import hashlib
 import os
 import secrets
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from acgs.cli.connection import connect, last_line, require_resources
 from acgs.constitution.lock import LockedConstitution
 from acgs.constitution.source import load_locked
 from acgs.errors import AcgsError, InvalidInputError
@@ -75,6 +75,7 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     from acgs.learning.data.dataset import Dataset
     from acgs.learning.finetune.config import load_run
     from acgs.learning.finetune.evaluation import read_sets
+    from acgs.learning.finetune.private_data import keep_off_private_data
 
     settings = Settings()
     config = load_run(config_path)
@@ -84,8 +85,7 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     datasets = [Dataset(phase.data) for phase in config.phases]
     for dataset in datasets:
         dataset.files("train"), dataset.files("validation")
-    _refuse_private_data_elsewhere(config, datasets)
-    _refuse_private_tokenizer(config, datasets)
+    keep_off_private_data(config, datasets)
     output = output.resolve()
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
     run_id = _run_id(output, config.name, digest)
@@ -115,45 +115,6 @@ def _refuse_output(output: Path) -> None:
         raise InvalidInputError(f"{output} cannot be a folder for results; name another", field="output")
 
 
-def _refuse_private_data_elsewhere(config: Any, datasets: list[Any]) -> None:
-    """A phase without privacy must not read what another phase protects."""
-    protected = {
-        origin
-        for phase, dataset in zip(config.phases, datasets, strict=True)
-        if phase.private
-        for origin in dataset.manifest.origins
-    }
-    for phase, dataset in zip(config.phases, datasets, strict=True):
-        if not phase.private and protected.intersection(dataset.manifest.origins):
-            raise InvalidInputError(
-                f"the {phase.kind} phase reads {phase.data.name} without privacy, which stems from the same data as "
-                "the private phase; give it other data",
-                field="phases",
-            )
-
-
-def _refuse_private_tokenizer(config: Any, datasets: list[Any]) -> None:
-    """A tokenizer trained on private data carries its words: no file of it, and nothing that it was made from.
-
-    A part of the data that was copied elsewhere is not known again.
-    """
-    from acgs.learning.data.manifest import file_digest
-
-    if config.base_model.tiny is None:
-        return
-    corpus = config.base_model.tiny.corpus.resolve()
-    for phase, dataset in zip(config.phases, datasets, strict=True):
-        if not phase.private:
-            continue
-        known = {*dataset.manifest.origins, *(entry.sha256 for entry in dataset.manifest.files.values())}
-        if phase.data.resolve() in corpus.parents or (corpus.is_file() and file_digest(corpus) in known):
-            raise InvalidInputError(
-                f"{corpus.name} belongs to the private data; a tokenizer trained on it leaks its words: name public "
-                "text as the corpus",
-                field="base_model.tiny.corpus",
-            )
-
-
 def _run_id(output: Path, name: str, digest: str) -> str:
     """The run's name in ledger and audit log; an output folder belongs to one run."""
     path = output / RUN
@@ -173,35 +134,24 @@ def _plan(config: Any, datasets: list[Any], settings: Settings, run_id: str) -> 
     """The noise that the budget allows, and what opens the run in the ledger; a run that was opened keeps its plan."""
     from acgs.learning.finetune.base_models import open_base
     from acgs.learning.finetune.batches import BatchOrder
-    from acgs.learning.finetune.contributions import population
-    from acgs.learning.finetune.examples import encode_records, pack
+    from acgs.learning.finetune.contributions import planned_population
+    from acgs.learning.finetune.examples import phase_rows
     from acgs.privacy.ledger import DataSet, population_account, refuse_other_terms
     from acgs.privacy.plan import plan_privacy
-    from acgs.privacy.sql_ledger import SqlLedger
-    from acgs.storage.engine import configured_url, open_engine
-    from acgs.storage.migrate import upgrade
+    from acgs.privacy.sql_ledger import open_ledger
 
     privacy = config.privacy
     number = next(place for place, phase in enumerate(config.phases) if phase.private)
     phase, dataset = config.phases[number], datasets[number]
-    engine = open_engine(configured_url(settings))
-    upgrade(engine)
-    ledger = SqlLedger(engine)
+    ledger = open_ledger(settings)
     charged = [DataSet(origin, privacy.population) for origin in dataset.manifest.origins]
     try:
         return ledger.run(run_id).plan, _nothing
     except InvalidInputError:
         pass  # a new run
-    examples = encode_records(
-        open_base(config.base_model).tokenizer, dataset.records("train"), phase.kind, phase.max_length
-    )
-    examples = pack(examples, phase.max_length) if phase.packing else examples
-    if privacy.unit == "record" and len(examples) != sum(1 for _ in dataset.records("train")):
-        raise InvalidInputError(
-            "a record makes several rows at this max_length; use the unit 'sequence' or a larger max_length",
-            field="privacy.unit",
-        )
-    units = population(examples, privacy, config.seed)
+    records = list(dataset.records("train"))
+    examples = phase_rows(open_base(config.base_model).tokenizer, records, phase)
+    units = planned_population(examples, len(records), privacy, config.seed)
     names = {item.id for item in charged}
     if privacy.unit == "user":
         names.add(population_account(privacy.population))
@@ -241,7 +191,6 @@ def train(prepared: Prepared) -> None:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from train_jobs.connection import connect, require_resources
     from train_jobs.constitutional_worker import FAILURE, OUTCOME, work
 
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_SECONDS)
@@ -269,10 +218,7 @@ def train(prepared: Prepared) -> None:
         work,
         train_loop_config=settings,
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=elastic,
-            use_gpu=config.use_gpu,
-        ),
+        scaling_config=ScalingConfig(num_workers=elastic, use_gpu=config.use_gpu),
         run_config=RunConfig(
             name="ray-train",
             storage_path=str(output),
@@ -286,7 +232,7 @@ def train(prepared: Prepared) -> None:
     try:
         trainer.fit()
     except Exception as error:  # Ray Train's errors have no base of their own
-        raise TrainingFailedError(_last_line(error)) from error
+        raise TrainingFailedError(last_line(error)) from error
     if (output / FAILURE).exists():
         failure = orjson.loads((output / FAILURE).read_bytes())
         raise TrainingFailedError(failure["message"])
@@ -300,22 +246,14 @@ def _say_if_waiting(wanted: dict[str, float], free: dict[str, float]) -> None:
             sys.stderr.write(f"waiting for {amount:g} {kind}; {free.get(kind, 0.0):g} of the cluster's are free now\n")
 
 
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
 def conclude(prepared: Prepared) -> dict[str, Any]:
     """Merge, state the privacy, write card and report, and put the run on record."""
-    from transformers.utils.logging import disable_progress_bar
-
     from acgs.learning.finetune.outcome import RunOutcome
     from acgs.learning.finetune.report import write_report
     from acgs.learning.finetune.results import collect_adapter, full_report
-    from train_jobs.constitutional_worker import OUTCOME
+    from train_jobs.constitutional_worker import OUTCOME, quieten_transformers
 
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    quieten_transformers()
     output = prepared.output
     outcome = RunOutcome.model_validate_json((output / OUTCOME).read_bytes())
     statement = _statement(prepared) if prepared.plan else None
@@ -342,11 +280,10 @@ def conclude(prepared: Prepared) -> dict[str, Any]:
 
 
 def _statement(prepared: Prepared) -> Any:
-    from acgs.privacy.sql_ledger import SqlLedger
+    from acgs.privacy.sql_ledger import open_ledger
     from acgs.privacy.statement import state_privacy
-    from acgs.storage.engine import configured_url, open_engine
 
-    ledger = SqlLedger(open_engine(configured_url(prepared.settings), create=False))
+    ledger = open_ledger(prepared.settings, create=False)
     ledger.close_run(prepared.run_id)
     return state_privacy(ledger, prepared.run_id)
 

@@ -27,7 +27,8 @@ def work(settings: dict[str, Any]) -> None:
     import ray.train
     import torch
 
-    _quieten()
+    logging.disable(logging.INFO)  # Ray tells each report; our own lines do not go this way
+    quieten_transformers()
     output = Path(settings["output"])
     if (output / FAILURE).exists():
         return
@@ -45,11 +46,10 @@ def work(settings: dict[str, Any]) -> None:
         write_atomic(output / FAILURE, orjson.dumps({"code": error.code, "message": error.message}))
 
 
-def _quieten() -> None:
-    """Keep out of the job's log what comes at every checkpoint and every model and asks nothing of the user."""
+def quieten_transformers() -> None:
+    """Keep out of the job's log what comes with every model and asks nothing of the user."""
     from transformers.utils.logging import disable_progress_bar
 
-    logging.disable(logging.INFO)  # our own lines do not go this way
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -123,9 +123,8 @@ def _reporter(output: Path, rank: int) -> Any:
 @contextmanager
 def _gate(settings: dict[str, Any], environment: Any) -> Iterator[Any]:
     from acgs.privacy.budget import BudgetGuard
-    from acgs.privacy.sql_ledger import SqlLedger
-    from acgs.storage.engine import configured_url, open_engine
+    from acgs.privacy.sql_ledger import open_ledger
 
-    ledger = SqlLedger(open_engine(configured_url(environment), create=False))
+    ledger = open_ledger(environment, create=False)
     with BudgetGuard(ledger, settings["run_id"], block=settings["config"]["privacy"]["block"]) as guard:
         yield guard

@@ -93,7 +93,7 @@ def judge_on_actors(dataset: Dataset, governor: Governor, *, actors: int, choice
     from ray.data import ActorPoolStrategy, DataContext
     from ray.exceptions import RayError
 
-    from train_jobs.connection import connect, require_resources
+    from acgs.cli.connection import connect, require_resources
     from train_jobs.line_source import LineSource
 
     connect(ray)

@@ -63,15 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         from acgs.learning.guard.harm_run import HarmRun
-        from acgs.privacy.sql_ledger import SqlLedger
-        from acgs.storage.engine import configured_url, open_engine
-        from acgs.storage.migrate import upgrade
+        from acgs.privacy.sql_ledger import open_ledger
 
         settings = Settings()
         constitution = load_locked(settings.constitution_path)
-        engine = open_engine(configured_url(settings))
-        upgrade(engine)
-        run = HarmRun(constitution, options.data, options.output, configured(options), SqlLedger(engine))
+        run = HarmRun(constitution, options.data, options.output, configured(options), open_ledger(settings))
         if run.finished:
             sys.stdout.write(f"this run is finished: {options.output}\n")
             return 0

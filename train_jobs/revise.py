@@ -42,9 +42,9 @@ def on_actors(config: RevisionConfig, choice: GeneratorChoice) -> Generator:
     """
     import ray
 
+    from acgs.cli.connection import connect, require_resources
     from acgs.learning.revision.config import ActorSettings
     from acgs.learning.revision.opening import HF
-    from train_jobs.connection import connect, require_resources
     from train_jobs.generator_actors import ActorGenerator
 
     actors = config.actors or ActorSettings()

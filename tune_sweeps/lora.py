@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from acgs.cli.connection import connect, last_line
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.files import write_atomic
 from acgs.settings import Settings
@@ -68,8 +69,9 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     from acgs.learning.data.dataset import Dataset
     from acgs.learning.finetune.base_models import open_base
     from acgs.learning.finetune.batches import BatchOrder
-    from acgs.learning.finetune.contributions import population
-    from acgs.learning.finetune.examples import encode_records, pack
+    from acgs.learning.finetune.contributions import planned_population
+    from acgs.learning.finetune.examples import phase_rows
+    from acgs.learning.finetune.private_data import keep_off_private_data
     from acgs.learning.finetune.sweep import draw, load_sweep, trial_plan
 
     settings, output = Settings(), output.resolve()
@@ -77,17 +79,12 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     phase = run.phases[0]
     data = config.tuning_data or phase.data
     validation = config.validation or data
+    keep_off_private_data(run, [Dataset(phase.data)])
     _refuse_private_judgement(config, phase)
     Dataset(validation).files("validation")
     records = list(Dataset(data).records("train"))
-    examples = encode_records(open_base(run.base_model).tokenizer, records, phase.kind, phase.max_length)
-    examples = pack(examples, phase.max_length) if phase.packing else examples
-    if run.privacy is not None and run.privacy.unit == "record" and len(examples) != len(records):
-        raise InvalidInputError(
-            "a record makes several rows at this max_length; use the unit 'sequence' or a larger max_length",
-            field="privacy.unit",
-        )
-    units = population(examples, run.privacy, run.seed) if run.privacy is not None else len(examples)
+    examples = phase_rows(open_base(run.base_model).tokenizer, records, phase)
+    units = planned_population(examples, len(records), run.privacy, run.seed) if run.privacy else len(examples)
     steps = BatchOrder(units, phase.batch_size, run.seed).steps(phase.epochs)
     trials = draw(config)
     plans: list[Any] = [None] * len(trials)
@@ -135,24 +132,15 @@ def _sweep_name(output: Path, name: str, digest: str) -> str:
     return f"{name}-{secrets.token_hex(4)}"
 
 
-def _ledger(settings: Settings) -> Any:
-    from acgs.privacy.sql_ledger import SqlLedger
-    from acgs.storage.engine import configured_url, open_engine
-    from acgs.storage.migrate import upgrade
-
-    engine = open_engine(configured_url(settings))
-    upgrade(engine)
-    return SqlLedger(engine)
-
-
 def _promise(
     run_ids: list[str], plans: list[Any], run: Any, origins: tuple[str, ...], settings: Settings, *, only_look: bool
 ) -> None:
     """Refuse a sweep that would overdraw as a whole; else open the runs of all its trials."""
     from acgs.privacy.ledger import DataSet
+    from acgs.privacy.sql_ledger import open_ledger
     from acgs.privacy.tuning import refuse_overdraft, sweep_costs
 
-    ledger = _ledger(settings)
+    ledger = open_ledger(settings)
     accounts = {origin: ledger.account(origin) for origin in origins}
     opened = {run.run_id for account in accounts.values() if account for run in account.runs}
     waiting = [(name, plan) for name, plan in zip(run_ids, plans, strict=True) if name not in opened]
@@ -183,7 +171,7 @@ def sweep(prepared: Prepared) -> list[Any]:
 
     from tune_sweeps.lora_trial import run_trial
 
-    _connect(ray)
+    connect(ray)
     config = prepared.config
     resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
     trainable = tune.with_resources(tune.with_parameters(run_trial, settings=_trial_settings(prepared)), resources)
@@ -218,16 +206,6 @@ def sweep(prepared: Prepared) -> list[Any]:
     return [_row(prepared, trial, _result_of(results, trial)) for trial in prepared.trials]
 
 
-def _connect(ray: Any) -> None:
-    """Join the cluster that submitted this job, else start one on loopback that ends with it."""
-    if ray.is_initialized():
-        return
-    if "RAY_ADDRESS" in os.environ:
-        ray.init()
-    else:
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1")
-
-
 def _trial_settings(prepared: Prepared) -> dict[str, Any]:
     return {
         "run": prepared.run.model_dump(mode="json"),
@@ -249,6 +227,7 @@ def _result_of(results: list[Any], trial: Any) -> Any:
 def _row(prepared: Prepared, trial: Any, result: Any) -> Any:
     """What is recorded of a trial; a private one's run is closed, and what it never reserved given back."""
     from acgs.learning.finetune.sweep import FINISHED, STOPPED_EARLY, TrialRow
+    from acgs.privacy.sql_ledger import open_ledger
     from acgs.privacy.statement import run_spending
 
     figures = (result.metrics or {}) if result is not None else {}
@@ -256,13 +235,13 @@ def _row(prepared: Prepared, trial: Any, result: Any) -> Any:
     # A trial stopped at its last step missed only the last word.
     ending = str(figures.get("ending") or (FINISHED if steps >= prepared.steps else STOPPED_EARLY))
     if result is None or result.error is not None:
-        ending = f"failed: {_last_line(result.error)}" if result is not None else "never started"
+        ending = f"failed: {last_line(result.error)}" if result is not None else "never started"
     history = result.metrics_dataframe if result is not None else None
     measured = [] if history is None or "perplexity" not in history else history["perplexity"].dropna().tolist()
     run_id, epsilon = None, None
     if prepared.run_ids is not None:
         run_id = prepared.run_ids[trial.number]
-        account = _ledger(prepared.settings).close_run(run_id)
+        account = open_ledger(prepared.settings, create=False).close_run(run_id)
         epsilon = run_spending(account).rdp
     return TrialRow(
         trial=trial,
@@ -276,11 +255,6 @@ def _row(prepared: Prepared, trial: Any, result: Any) -> Any:
         run_id=run_id,
         epsilon=epsilon,
     )
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def conclude(prepared: Prepared, rows: list[Any]) -> Any:

@@ -64,10 +64,9 @@ def _attached(base: Any, run: Any, device: Any) -> Any:
 
 def _examples(base: Any, phase: Any, data: Path, split: str) -> list[Any]:
     from acgs.learning.data.dataset import Dataset
-    from acgs.learning.finetune.examples import encode_records, pack
+    from acgs.learning.finetune.examples import phase_rows
 
-    examples = encode_records(base.tokenizer, Dataset(data).records(split), phase.kind, phase.max_length)
-    return pack(examples, phase.max_length) if phase.packing else examples
+    return phase_rows(base.tokenizer, Dataset(data).records(split), phase)
 
 
 @dataclass(slots=True)
@@ -116,12 +115,11 @@ def _gate(settings: dict[str, Any], number: int, plan: Any, *, block: int) -> It
         yield _Counter(plan)
         return
     from acgs.privacy.budget import BudgetGuard
-    from acgs.privacy.sql_ledger import SqlLedger
+    from acgs.privacy.sql_ledger import open_ledger
     from acgs.settings import Settings
-    from acgs.storage.engine import configured_url, open_engine
 
     environment = Settings(state_dir=Path(settings["state_dir"]))
-    ledger = SqlLedger(open_engine(configured_url(environment), create=False))
+    ledger = open_ledger(environment, create=False)
     with BudgetGuard(ledger, run_ids[number], block=block) as guard:
         yield guard
 

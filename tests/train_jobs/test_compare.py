@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -17,10 +16,10 @@ import yaml
 
 from acgs.learning.data.dataset import DatasetWriter
 from acgs.learning.data.manifest import Operation, Parent
-from acgs.learning.data.records import Message, Record
+from acgs.learning.data.records import Record
+from tests import sentences
 from train_jobs.compare import main
 
-WORDS = ["garden", "herbs", "small", "trees", "near", "old", "stone", "wall", "spring", "rain", "bees", "visit"]
 PATIENCE_SECONDS = 400
 PRIVACY = {"accountant": "rdp", "population": "people"}
 
@@ -28,10 +27,8 @@ Written = Callable[..., Path]
 
 
 def record(number: int, ending: str = ".") -> Record:
-    rng = random.Random(number)
-    question = Message(role="user", content=f"{' '.join(rng.choices(WORDS, k=5))} {number}?")
-    answer = Message(role="assistant", content=" ".join(rng.choices(WORDS, k=rng.randrange(4, 12))) + ending)
-    return Record(id=f"r{number}", messages=(question, answer), source="test")
+    """No two have the same question: held-out prompts must be told from those of training."""
+    return sentences.record(number, ending=ending, topic=f" {number}")
 
 
 def data_set(folder: Path, origin: str, **splits: Iterable[Record]) -> Path:

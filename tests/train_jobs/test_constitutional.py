@@ -5,28 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
 from acgs.learning.data.dataset import DatasetWriter
 from acgs.learning.data.manifest import Operation, Parent
-from acgs.learning.data.records import Message, Record
 from acgs.privacy.sql_ledger import SqlLedger
 from acgs.settings import Settings
 from acgs.storage.engine import configured_url, open_engine
+from tests.processes import below
+from tests.sentences import record
 from train_jobs.constitutional import main, prepare
 
-WORDS = ["garden", "herbs", "small", "trees", "near", "old", "stone", "wall", "spring", "rain", "bees", "visit"]
 ORIGIN = hashlib.sha256(b"people").hexdigest()
 PATIENCE_SECONDS = 400
 USERS = 32
@@ -35,13 +32,6 @@ USERS = 32
 BY_USER: dict[str, Any] = {"accountant": "rdp", "population": "people", "unit": "user", "contribution_cap": 2}
 
 Written = Callable[..., Path]
-
-
-def record(number: int, *, user: str | None = None) -> Record:
-    rng = random.Random(number)
-    question = Message(role="user", content=" ".join(rng.choices(WORDS, k=5)) + "?")
-    answer = Message(role="assistant", content=" ".join(rng.choices(WORDS, k=rng.randrange(4, 12))) + ".")
-    return Record(id=f"r{number}", messages=(question, answer), user=user, source="test")
 
 
 @pytest.fixture
@@ -254,16 +244,6 @@ def _progress(output: Path) -> dict[str, Any]:
     return found
 
 
-def _workers(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process(job.pid).children(recursive=True):
-        # Ray's processes come and go.
-        with suppress(psutil.Error):
-            if any("RayTrainWorker" in word for word in child.cmdline()):
-                found.append(child)
-    return found
-
-
 def _kill_workers_between_reservation_and_settlement(job: subprocess.Popen[bytes], output: Path) -> None:
     """Stop the workers, look whether steps are reserved and not settled, and kill them then; else let them go on.
 
@@ -271,7 +251,7 @@ def _kill_workers_between_reservation_and_settlement(job: subprocess.Popen[bytes
     """
     ledger = SqlLedger(open_engine(configured_url(Settings()), create=False))
     run_id = json.loads((output / "run.json").read_bytes())["run_id"]
-    victims = _workers(job)
+    victims = below(job, "RayTrainWorker")
     while job.poll() is None:
         for victim in victims:
             victim.suspend()
@@ -295,7 +275,7 @@ def test_a_private_run_survives_killed_workers_and_pays_for_what_was_lost(writte
         deadline = time.monotonic() + PATIENCE_SECONDS
         while _progress(output)["step"] < 6 and job.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert len(_workers(job)) == 2, (tmp_path / "log").read_text()[-3000:]
+        assert len(below(job, "RayTrainWorker")) == 2, (tmp_path / "log").read_text()[-3000:]
         _kill_workers_between_reservation_and_settlement(job, output)
         assert job.wait(timeout=PATIENCE_SECONDS) == 0, (tmp_path / "log").read_text()[-3000:]
     finally:

@@ -7,12 +7,10 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
@@ -24,6 +22,7 @@ from acgs.learning.data.dataset import DatasetWriter
 from acgs.learning.data.manifest import Operation, Parent
 from acgs.learning.data.records import Message, Record
 from acgs.learning.data.responses import responses_of
+from tests.processes import below
 from train_jobs.revise import main
 
 ROWS = 16
@@ -81,16 +80,6 @@ def _chains(output: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _busy_actors(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process(job.pid).children(recursive=True):
-        # Ray's processes come and go.
-        with suppress(psutil.Error):
-            if any("ray::ModelActor.complete" in word for word in child.cmdline()):
-                found.append(child)
-    return found
-
-
 def test_the_number_of_actors_and_the_death_of_one_change_no_answer(config: dict[str, Any], tmp_path: Path) -> None:
     from acgs.learning.revision.config import RevisionConfig
     from acgs.learning.revision.hf import HuggingFaceGenerator
@@ -105,7 +94,7 @@ def test_the_number_of_actors_and_the_death_of_one_change_no_answer(config: dict
         killed = False
         while job.poll() is None and time.monotonic() < deadline and not killed:
             time.sleep(0.02)
-            busy = _busy_actors(job) if (one / "report.json").exists() else []
+            busy = below(job, "ray::ModelActor.complete") if (one / "report.json").exists() else []
             if len(busy) == 2:
                 busy[1].kill()
                 killed = True
@@ -158,7 +147,7 @@ def test_what_cannot_be_run_is_refused_before_a_cluster_is_asked(
 
 
 def test_a_cluster_without_room_is_refused_by_what_it_lacks() -> None:
-    from train_jobs.connection import require_resources
+    from acgs.cli.connection import require_resources
 
     require_resources("2 actors", {"CPU": 2.0, "GPU": 0.0}, {"CPU": 2.0}, field="actors")
     with pytest.raises(InvalidInputError, match="4 actors need 2 GPU, the cluster has 1"):

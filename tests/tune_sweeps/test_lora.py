@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,16 +17,15 @@ import yaml
 
 from acgs.learning.data.dataset import DatasetWriter
 from acgs.learning.data.manifest import Operation, Parent
-from acgs.learning.data.records import Message, Record
 from acgs.privacy.ledger import population_account
 from acgs.privacy.sql_ledger import SqlLedger
 from acgs.settings import Settings
 from acgs.storage.engine import configured_url, open_engine
+from tests.sentences import record
 from tune_sweeps.lora import main, prepare
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="the extra 'train' is not installed")
 
-WORDS = ["garden", "herbs", "small", "trees", "near", "old", "stone", "wall", "spring", "rain", "bees", "visit"]
 PRIVATE = hashlib.sha256(b"people").hexdigest()
 PUBLIC = hashlib.sha256(b"public").hexdigest()
 PATIENCE_SECONDS = 600
@@ -35,17 +33,12 @@ PATIENCE_SECONDS = 600
 Written = Callable[..., Path]
 
 
-def record(number: int) -> Record:
-    rng = random.Random(number)
-    question = Message(role="user", content=" ".join(rng.choices(WORDS, k=5)) + "?")
-    answer = Message(role="assistant", content=" ".join(rng.choices(WORDS, k=rng.randrange(4, 12))) + ".")
-    return Record(id=f"r{number}", messages=(question, answer), source="test", user=f"u{number % 24}")
-
-
 def dataset(folder: Path, origin: str, first: int) -> None:
     with DatasetWriter(folder) as writer:
         for number in range(60):
-            writer.add(record(first + number), "train" if number < 48 else "validation")
+            writer.add(
+                record(first + number, user=f"u{(first + number) % 24}"), "train" if number < 48 else "validation"
+            )
         parent = Parent(name="made", digest=origin)
         writer.finish(parents=[parent], origins=[origin], operations=[Operation(name="made")])
 
@@ -99,6 +92,7 @@ def ledger() -> SqlLedger:
         ({"tuning_data": "derived"}, "same data as the private phase"),
         ({"validation": "nowhere"}, "nowhere"),
         ({"run": {"privacy": {"accountant": "rdp", "target_epsilon": 0}}}, "target_epsilon"),
+        ({"run": {"base_model": {"tiny": {"corpus": "data/train.jsonl"}}}}, "leaks"),
         ({"phase": {"batch_size": 500}}, "expected_batch"),
         ({"phase": {"max_length": 4}}, "more than 4"),
     ],

@@ -45,6 +45,8 @@ from acgs.privacy.ledger_entries import (
 from acgs.privacy.ledger_state import LedgerState
 from acgs.privacy.ledger_table import LEDGER_TABLE
 from acgs.privacy.plan import PrivacyPlan
+from acgs.settings import Settings
+from acgs.storage.engine import configured_url, open_engine
 from acgs.storage.transactions import reading, writing
 
 _SUBJECT: Final = "privacy_ledger"
@@ -229,6 +231,20 @@ class SqlLedger:
             # Part of what is wrong may have been taken in.
             self._state = LedgerState()
             raise
+
+
+def open_ledger(settings: Settings, *, create: bool = True) -> SqlLedger:
+    """The installation's ledger; with `create`, its tables are made or brought up to date.
+
+    Raises:
+        InvalidInputError, UnavailableError: the database cannot be used.
+    """
+    engine = open_engine(configured_url(settings), create=create)
+    if create:
+        from acgs.storage.migrate import upgrade  # late: who only reads need not load alembic
+
+        upgrade(engine)
+    return SqlLedger(engine)
 
 
 def _entries(connection: Connection, after: Head) -> list[Entry]:

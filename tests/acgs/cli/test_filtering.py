@@ -4,18 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from acgs.cli import filtering
 from acgs.cli.main import run
 
 Calls = list[tuple[str, list[str], str | None]]
-
-
-@pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """Jobs that would have been started."""
-    started: Calls = []
-    monkeypatch.setattr(filtering, "run_job", lambda *call: started.append(call))
-    return started
 
 
 def test_actors_are_a_job_that_its_own_parser_understands(

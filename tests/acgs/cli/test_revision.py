@@ -5,18 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from acgs.cli import revision
 from acgs.cli.main import run
 
 Calls = list[tuple[str, list[str], str | None]]
-
-
-@pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """Jobs that would have been started."""
-    started: Calls = []
-    monkeypatch.setattr(revision, "run_job", lambda *call: started.append(call))
-    return started
 
 
 def test_actors_are_a_job_whose_file_has_every_option_and_whole_paths(

@@ -52,5 +52,19 @@ def population(examples: Sequence[Example], privacy: PrivacySettings, seed: int)
     return len(contributions(examples, cap=privacy.contribution_cap, seed=seed))
 
 
+def planned_population(examples: Sequence[Example], records: int, privacy: PrivacySettings, seed: int) -> int:
+    """The population of a plan on the rows of so many records.
+
+    Raises:
+        InvalidInputError: a record would be several units, or what `population` refuses.
+    """
+    if privacy.unit == "record" and len(examples) != records:
+        raise InvalidInputError(
+            "a record makes several rows at this max_length; use the unit 'sequence' or a larger max_length",
+            field="privacy.unit",
+        )
+    return population(examples, privacy, seed)
+
+
 def _place(record: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}|{record}".encode()).digest()

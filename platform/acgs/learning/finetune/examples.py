@@ -12,6 +12,7 @@ import torch
 from acgs.errors import InvalidInputError
 from acgs.learning.data.chat import encode
 from acgs.learning.data.records import Message, Record
+from acgs.learning.finetune.config import Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,12 @@ def pack(examples: Iterable[Example], max_length: int) -> list[Example]:
 
 _OPEN_ROWS = 32
 """Rows that are still tried; bounds the search."""
+
+
+def phase_rows(tokenizer: Any, records: Iterable[Record], phase: Phase) -> list[Example]:
+    """What a phase puts through the model: the records' rows, packed where it packs. Raises what encoding raises."""
+    examples = encode_records(tokenizer, records, phase.kind, phase.max_length)
+    return pack(examples, phase.max_length) if phase.packing else examples
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:

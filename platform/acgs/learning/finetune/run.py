@@ -31,7 +31,7 @@ from acgs.learning.finetune.evaluation import (
     perplexity,
     read_sets,
 )
-from acgs.learning.finetune.examples import Example, encode_records, pack
+from acgs.learning.finetune.examples import Example, phase_rows
 from acgs.learning.finetune.loop import Ending, LoopOptions, Save, train_phase
 from acgs.learning.finetune.loop import Progress as Step
 from acgs.learning.finetune.outcome import PhaseOutcome, RunOutcome
@@ -213,9 +213,7 @@ class TrainingRun:
             load_model(model, folder / MODEL / "model.safetensors")
 
     def _examples(self, phase: Phase, base: Base, split: str) -> list[Example]:
-        records = Dataset(phase.data).records(split)
-        examples = encode_records(base.tokenizer, records, phase.kind, phase.max_length)
-        return pack(examples, phase.max_length) if phase.packing else examples
+        return phase_rows(base.tokenizer, Dataset(phase.data).records(split), phase)
 
     def _perplexity(self, model: Any, base: Base, phase: Phase) -> float:
         return perplexity(

@@ -1,4 +1,4 @@
-"""Which Ray cluster a job runs on, and whether it has room."""
+"""Which Ray cluster a job runs on, whether it has room, and what its failures say."""
 
 from __future__ import annotations
 
@@ -46,3 +46,9 @@ def require_resources(who: str, wanted: Mapping[str, float], available: Mapping[
         found = available.get(kind, 0.0)
         if found < amount:
             raise InvalidInputError(f"{who} need {amount:g} {kind}, the cluster has {found:g}", field=field)
+
+
+def last_line(error: BaseException) -> str:
+    """Ray's errors carry whole tracebacks; what went wrong stands last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
