@@ -1,0 +1,1 @@
+"""Effects from logged data: what may be believed, and what must be refused."""
