@@ -1,0 +1,95 @@
+"""Latency against the baseline, over paired replays of the same requests: the p95, and the tail beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+import numpy as np
+
+from acgs.release.evidence import Evidence, LatencyPairs
+from acgs.release.guards.guard import ErrorBudget, MeasuringGuard, Reading, shown
+from acgs.statistics.bootstrap import FEWEST, paired_quantile_change
+from acgs.statistics.evidence import Floats, Verdict
+
+P95_CHANGE_MS: Final = 1.0
+TAIL_GROWTH: Final = 1.5
+FEWEST_FOR_P95: Final = ceil(FEWEST / 0.05 - 1e-9)
+FEWEST_FOR_P99: Final = ceil(FEWEST / 0.01 - 1e-9)
+_RESAMPLES: Final = 2000
+_DRAWS_AT_ONCE: Final = 2_000_000
+
+
+@dataclass(frozen=True)
+class P95Holds(MeasuringGuard):
+    """UCB(p95 of the candidate - p95 of the baseline) <= `margin`."""
+
+    name: str
+    margin: float = P95_CHANGE_MS
+    minimum_n: int = FEWEST_FOR_P95
+    unit: str = "ms"
+
+    def count(self, evidence: Evidence) -> int:
+        """Number of paired requests."""
+        return len(evidence.latency.baseline_ms) if evidence.latency else 0
+
+    def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
+        """Bound the change of the p95 by a paired bootstrap."""
+        pairs = _pairs(evidence)
+        bounds = paired_quantile_change(
+            pairs.baseline_ms, pairs.candidate_ms, 0.95, confidence=budget.confidence, seed=evidence.seed
+        )
+        verdict = shown(good=bounds.upper <= self.margin, bad=bounds.lower > self.margin)
+        limit = f"{self.margin:g} ms"
+        reason = {
+            Verdict.PASS: f"the p95 rises by at most {limit}",
+            Verdict.FAIL: f"the p95 rises by more than {limit}",
+            Verdict.INSUFFICIENT: f"the bounds of the p95's change, {bounds.lower:+.2f} to {bounds.upper:+.2f} ms, "
+            f"hold {limit}; replay more requests",
+        }[verdict]
+        return Reading(verdict, reason, bounds.estimate, bounds.upper, self.margin, f"paired {bounds.method} bootstrap")
+
+
+@dataclass(frozen=True)
+class TailHolds(MeasuringGuard):
+    """UCB(p99/p95 of the candidate, divided by that of the baseline) <= `margin`."""
+
+    name: str
+    margin: float = TAIL_GROWTH
+    minimum_n: int = FEWEST_FOR_P99
+    unit: str = "x baseline"
+
+    def count(self, evidence: Evidence) -> int:
+        """Number of paired requests."""
+        return len(evidence.latency.baseline_ms) if evidence.latency else 0
+
+    def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
+        """Bound the ratio of ratios by a paired bootstrap."""
+        pairs = _pairs(evidence)
+        n, rng = len(pairs.baseline_ms), np.random.default_rng(evidence.seed)
+        portion = max(1, _DRAWS_AT_ONCE // n)
+        drawn = []
+        for start in range(0, _RESAMPLES, portion):
+            rows = rng.integers(0, n, size=(min(portion, _RESAMPLES - start), n), dtype=np.int32)
+            drawn.append(_tail(pairs.candidate_ms.take(rows)) / _tail(pairs.baseline_ms.take(rows)))
+        lower, upper = np.quantile(np.concatenate(drawn), [1 - budget.confidence, budget.confidence])
+        verdict = shown(good=bool(upper <= self.margin), bad=bool(lower > self.margin))
+        reason = {
+            Verdict.PASS: f"p99/p95 is at most {self.margin:g} times the baseline's",
+            Verdict.FAIL: f"p99/p95 is more than {self.margin:g} times the baseline's",
+            Verdict.INSUFFICIENT: "the bounds of p99/p95 hold the margin; replay more requests",
+        }[verdict]
+        value = float(_tail(pairs.candidate_ms) / _tail(pairs.baseline_ms))
+        return Reading(verdict, reason, value, float(upper), self.margin, "paired percentile bootstrap")
+
+
+def _pairs(evidence: Evidence) -> LatencyPairs:
+    assert evidence.latency is not None  # `count` found requests
+    return evidence.latency
+
+
+def _tail(milliseconds: Floats) -> Floats:
+    """p99 / p95 along the last axis."""
+    p95, p99 = np.quantile(milliseconds, [0.95, 0.99], axis=-1)
+    return np.asarray(p99 / p95)

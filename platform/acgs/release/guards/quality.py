@@ -1,0 +1,105 @@
+"""Retrieval quality against the baseline: the lower bound of the mean paired delta of nDCG@10 clears a margin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from acgs.release.evidence import Evidence, QualityPairs
+from acgs.release.guards.composition import AllOf
+from acgs.release.guards.guard import DEFAULT_BUDGET, ErrorBudget, Guard, GuardResult, MeasuringGuard, Reading
+from acgs.statistics.bootstrap import Bounds, paired_bca
+from acgs.statistics.bounds import disagreement_lower
+from acgs.statistics.evidence import Floats, Verdict
+from acgs.statistics.power import pairs_needed
+
+EXPECTED_GAIN: Final = 0.0231
+"""Gain in nDCG@10 that a candidate of this kind is built for; the contract is planned so that such a gain shows."""
+SLICE_MARGIN: Final = -0.01
+"""A slice may lose up to one point of nDCG@10."""
+FEWEST_QUERIES: Final = 50
+FEWEST_QUERIES_OF_A_SLICE: Final = 30
+
+
+@dataclass(frozen=True)
+class QualityHolds(MeasuringGuard):
+    """LCB(mean delta) >= `margin`, over all queries or one slice.
+
+    Between the bounds it is the power that tells: with so many queries that the expected delta would have shown, a
+    delta that does not show is a FAIL, with fewer it is INSUFFICIENT.
+    """
+
+    name: str
+    slice_name: str | None = None
+    margin: float = 0.0
+    expected: float = EXPECTED_GAIN
+    minimum_n: int = FEWEST_QUERIES
+    unit: str = "nDCG@10"
+
+    def count(self, evidence: Evidence) -> int:
+        """Number of paired queries."""
+        return len(evidence.quality.members(self.slice_name)) if evidence.quality else 0
+
+    def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
+        """Bound the mean delta by the BCa bootstrap, or by the number of queries where no query changed."""
+        deltas, bounds = _bounds(evidence.quality, self.slice_name, budget.confidence, evidence.seed)
+        holds, breaks = bounds.lower >= self.margin, bounds.upper < self.margin
+        needed = self._needed(deltas, budget)
+        verdict = Verdict.PASS if holds else Verdict.FAIL if breaks or bounds.units >= needed else Verdict.INSUFFICIENT
+        return Reading(
+            verdict=verdict,
+            reason=self._reason(verdict, breaks, needed),
+            value=bounds.estimate,
+            bound=bounds.lower,
+            margin=self.margin,
+            method=bounds.method,
+        )
+
+    def _needed(self, deltas: Floats, budget: ErrorBudget) -> int:
+        """Queries at which the expected delta would show, given how the deltas spread."""
+        spread = float(deltas.std(ddof=1))
+        if spread == 0 or self.expected <= self.margin:
+            return self.minimum_n
+        return max(
+            self.minimum_n,
+            pairs_needed(self.expected - self.margin, spread, confidence=budget.confidence, power=budget.power),
+        )
+
+    def _reason(self, verdict: Verdict, breaks: bool, needed: int) -> str:
+        if verdict == Verdict.PASS:
+            return f"the lower bound of the mean delta is at least {self.margin:+.3f}"
+        if breaks:
+            return f"even the upper bound of the mean delta lies below {self.margin:+.3f}"
+        if verdict == Verdict.FAIL:
+            return f"a mean delta of {self.expected:+.4f} would have shown with {needed} queries, and did not"
+        return f"a mean delta of {self.expected:+.4f} needs {needed} queries to show"
+
+
+@dataclass(frozen=True)
+class EverySliceHolds(Guard):
+    """Each slice of the evidence by itself: LCB(mean delta) >= `margin`."""
+
+    name: str
+    margin: float = SLICE_MARGIN
+    minimum_n: int = FEWEST_QUERIES_OF_A_SLICE
+
+    def check(self, evidence: Evidence, budget: ErrorBudget = DEFAULT_BUDGET) -> GuardResult:
+        """Judge all slices; without slices it is INSUFFICIENT."""
+        names = sorted(evidence.quality.slices) if evidence.quality else []
+        if not names:
+            return self._slice("any slice").check(evidence, budget)
+        return AllOf(self.name, [self._slice(name) for name in names]).check(evidence, budget)
+
+    def _slice(self, name: str) -> QualityHolds:
+        return QualityHolds(f"{self.name}: {name}", name, self.margin, expected=0.0, minimum_n=self.minimum_n)
+
+
+def _bounds(pairs: QualityPairs | None, slice_name: str | None, confidence: float, seed: int) -> tuple[Floats, Bounds]:
+    assert pairs is not None  # `count` found queries
+    members = pairs.members(slice_name)
+    deltas, clusters = pairs.deltas[members], pairs.cluster_numbers()
+    clusters = None if clusters is None else clusters[members]
+    if deltas.any():
+        return deltas, paired_bca(deltas, confidence=confidence, clusters=clusters, seed=seed)
+    lower, n = disagreement_lower(deltas, confidence=confidence), len(deltas)
+    return deltas, Bounds(0.0, lower, -lower, confidence, n, n, "clopper-pearson on changed queries")

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acgs.release.evidence import Evidence, QualityPairs
+from acgs.release.guards.guard import ErrorBudget
+from acgs.release.guards.quality import EverySliceHolds, QualityHolds
+from acgs.statistics.bootstrap import paired_bca
+from acgs.statistics.evidence import Verdict
+
+Build = Callable[..., Evidence]
+
+
+def _pairs(deltas: np.ndarray, **more: Any) -> dict[str, Any]:
+    return {
+        "queries": [f"q{number}" for number in range(len(deltas))],
+        "baseline": np.full(len(deltas), 0.5),
+        "candidate": 0.5 + deltas,
+        **more,
+    }
+
+
+def _noise(n: int, mean: float, seed: int = 1) -> np.ndarray:
+    drawn = np.clip(np.random.default_rng(seed).normal(0, 0.1, n), -0.4, 0.4)
+    return np.asarray(drawn - drawn.mean() + mean)
+
+
+def test_a_gain_passes_with_the_bound_of_the_bca_bootstrap(evidence_with: Build) -> None:
+    deltas = _noise(200, 0.05)
+    evidence = evidence_with(quality=_pairs(deltas))
+    result = QualityHolds("quality").check(evidence)
+    pairs = QualityPairs.model_validate(_pairs(deltas))
+    assert result.verdict == Verdict.PASS
+    assert result.bound == paired_bca(pairs.deltas, seed=evidence.seed).lower
+    assert (result.n, result.minimum_n, result.seed) == (200, 50, evidence.seed)
+    assert result.split_digest == evidence.split.digest
+
+
+def test_what_does_not_show_is_a_failure_with_many_queries_and_insufficient_with_few(evidence_with: Build) -> None:
+    verdicts = {
+        n: QualityHolds("quality").check(evidence_with(quality=_pairs(_noise(n, 0.0)))).verdict for n in (60, 2000)
+    }
+    assert verdicts == {60: Verdict.INSUFFICIENT, 2000: Verdict.FAIL}
+
+
+def test_a_loss_that_shows_fails_however_few_the_queries(evidence_with: Build) -> None:
+    result = QualityHolds("quality").check(evidence_with(quality=_pairs(_noise(60, -0.08))))
+    assert result.verdict == Verdict.FAIL
+    assert "upper bound" in result.reason
+
+
+def test_more_power_asks_for_more_queries(evidence_with: Build) -> None:
+    evidence = evidence_with(quality=_pairs(_noise(130, 0.0)))
+    assert QualityHolds("quality").check(evidence, ErrorBudget(power=0.6)).verdict == Verdict.FAIL
+    assert QualityHolds("quality").check(evidence, ErrorBudget(power=0.99)).verdict == Verdict.INSUFFICIENT
+
+
+@pytest.mark.parametrize("n", [1, 30, 49])
+def test_fewer_queries_than_the_contract_needs_never_pass(evidence_with: Build, n: int) -> None:
+    result = QualityHolds("quality").check(evidence_with(quality=_pairs(np.linspace(0.2, 0.3, n))))
+    assert (result.verdict, result.value) == (Verdict.INSUFFICIENT, None)
+    assert str(n) in result.reason
+
+
+def test_queries_that_share_their_user_count_once(evidence_with: Build) -> None:
+    deltas, users = np.repeat(_noise(60, 0.05), 10), [f"u{number // 10}" for number in range(600)]
+    alone = QualityHolds("quality").check(evidence_with(quality=_pairs(deltas)))
+    shared = QualityHolds("quality").check(evidence_with(quality=_pairs(deltas, clusters=users)))
+    assert alone.bound is not None
+    assert shared.bound is not None
+    assert shared.bound < alone.bound - 0.005
+    few = QualityHolds("quality").check(evidence_with(quality=_pairs(deltas, clusters=["u"] * 600)))
+    assert (few.verdict, few.value) == (Verdict.INSUFFICIENT, None)
+
+
+def test_a_candidate_that_answers_alike_is_bounded_by_the_number_of_queries(evidence_with: Build) -> None:
+    zeros = {n: evidence_with(quality=_pairs(np.zeros(n))) for n in (200, 400)}
+    slice_margin = QualityHolds("quality", margin=-0.01, expected=0.0)
+    assert slice_margin.check(zeros[400]).verdict == Verdict.PASS
+    assert slice_margin.check(zeros[200]).bound == pytest.approx(-(1 - 0.05 ** (1 / 200)))
+    assert QualityHolds("quality").check(zeros[400]).verdict == Verdict.FAIL
+
+
+def test_a_slice_that_loses_stops_a_candidate_that_gains_on_the_whole(evidence_with: Build) -> None:
+    deltas = np.concatenate([_noise(300, 0.1), _noise(100, -0.05)])
+    queries = _pairs(deltas)["queries"]
+    evidence = evidence_with(quality=_pairs(deltas, slices={"long": queries[:300], "short": queries[300:]}))
+    assert QualityHolds("quality").check(evidence).verdict == Verdict.PASS
+    result = EverySliceHolds("slice").check(evidence)
+    assert result.verdict == Verdict.FAIL
+    assert {part.guard: part.verdict for part in result.parts} == {
+        "slice: long": Verdict.PASS,
+        "slice: short": Verdict.FAIL,
+    }
+
+
+@pytest.mark.parametrize("quality", [None, _pairs(np.zeros(0)), _pairs(_noise(100, 0.1))])
+def test_a_slice_that_nobody_measured_is_insufficient(evidence_with: Build, quality: dict[str, Any] | None) -> None:
+    evidence = evidence_with(quality=quality)
+    for guard in (QualityHolds("quality", "hard-NL"), EverySliceHolds("slice")):
+        result = guard.check(evidence)
+        assert (result.verdict, result.n) == (Verdict.INSUFFICIENT, 0)
+        assert "no data" in result.reason
+
+
+def test_a_candidate_without_gain_passes_with_at_most_alpha(evidence_with: Build) -> None:
+    rng, guard = np.random.default_rng(3), QualityHolds("quality")
+    passed = 0
+    for _ in range(300):
+        deltas = np.where(rng.random(80) < 0.6, 0.0, np.clip(rng.normal(0, 0.2, 80), -0.5, 0.5))
+        passed += guard.check(evidence_with(quality=_pairs(deltas))).verdict == Verdict.PASS
+    assert passed / 300 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
