@@ -1,0 +1,160 @@
+"""What must hold before a number from a log is believed; each check says PASS, FAIL or INSUFFICIENT, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acgs.causal.comparison import Comparison
+from acgs.causal.estimators import Estimate, from_influence
+from acgs.causal.plan import AuditPlan
+from acgs.statistics.evidence import Floats, InsufficientDataError, Verdict
+from acgs.statistics.weights import WeightDiagnostics, diagnose_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One demand, and whether it is met."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+    """A sentence with the figures, whatever the verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """The diagnostics of the arm with the least effective share, and those with the heaviest tail, in one."""
+
+    effective: float
+    """Effective sample size of the worst arm, in rows."""
+    effective_share: float
+    pareto_k: float
+    largest_ratio: float
+    """The heaviest weight over the mean of its arm's."""
+
+    @classmethod
+    def worst(cls, arms: list[WeightDiagnostics]) -> Overlap:
+        """The worst of each figure over the arms."""
+        least = min(arms, key=lambda arm: arm.effective_share)
+        return cls(
+            least.effective,
+            least.effective_share,
+            max(arm.pareto_k for arm in arms),
+            max(arm.largest_share * arm.n for arm in arms),
+        )
+
+
+def overlap_of(comparison: Comparison) -> Overlap:
+    """Diagnostics of the unclipped weights, each arm by itself: a rare arm is no fault, a few rows that decide are."""
+    treated = comparison.table.treated
+    return Overlap.worst([diagnose_weights(comparison.weights[side]) for side in (treated, ~treated)])
+
+
+def check_overlap(overlap: Overlap, plan: AuditPlan) -> list[Check]:
+    """Effective sample size and tail index."""
+    bounded = overlap.largest_ratio <= 1 / plan.least_ess_share
+    tail = f"the tail index k-hat of the unclipped weights is {overlap.pareto_k:.2f}"
+    return [
+        _demand(
+            "effective_sample_size",
+            overlap.effective_share >= plan.least_ess_share,
+            f"ESS/n of the unclipped weights is {overlap.effective_share:.4f} (ESS {overlap.effective:.0f}); "
+            f"at least {plan.least_ess_share:g} is asked",
+        ),
+        _demand(
+            "weight_tail",
+            overlap.pareto_k < plan.most_pareto_k or bounded,
+            f"{tail}, of weights that end at {overlap.largest_ratio:.1f} times their mean, which is no tail"
+            if bounded
+            else f"{tail}; less than {plan.most_pareto_k:g} is asked",
+        ),
+    ]
+
+
+def check_support(comparison: Comparison, plan: AuditPlan) -> Check:
+    """The share of rows that had to be dropped."""
+    return _demand(
+        "common_support",
+        comparison.dropped_share <= plan.most_dropped,
+        f"{comparison.dropped_share:.1%} of the rows lie outside common support ({comparison.one_armed} strata have "
+        f"one arm only); at most {plan.most_dropped:.0%} may",
+    )
+
+
+def check_balance(comparison: Comparison, plan: AuditPlan) -> Check:
+    """The largest weighted difference of a covariate between the arms, in its standard deviations."""
+    found = imbalance(comparison.x, comparison.table.treated, comparison.weights)
+    if not len(found):
+        return Check("balance", Verdict.PASS, "there are no covariates to be out of balance")
+    worst = int(np.abs(found).argmax())
+    return _demand(
+        "balance",
+        abs(found[worst]) <= plan.margin,
+        f"the largest imbalance left after weighting is {found[worst]:+.3f} sd, of {comparison.names[worst]}; "
+        f"at most {plan.margin:g} is asked",
+    )
+
+
+def imbalance(x: Floats, treated: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Weighted difference of each feature between the arms in standard deviations within arms, shape (features,)."""
+    means = [np.average(x[side], axis=0, weights=weights[side]) for side in (treated, ~treated)]
+    spread = np.sqrt((x[treated].var(axis=0) + x[~treated].var(axis=0)) / 2)
+    difference: Floats = means[0] - means[1]
+    found: Floats = np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
+    return found
+
+
+def check_mean_weight(
+    weights: Floats, taken: NDArray[np.bool_], cluster: NDArray[np.int64] | None, name: str, plan: AuditPlan
+) -> Check:
+    """Logged propensities that are right, of a log that holds all that is asked for, give a mean weight of 1.
+
+    A mean below 1 is target probability on arms that were never logged; any other departure means that the
+    propensities are not those the log was made with (the arithmetic mean test of Li, Chen, Kleiner and Gupta 2015).
+
+    Args:
+        weights: 1 / propensity, or target / propensity, shape (n,).
+        taken: the rows whose arm is judged, shape (n,); the weight of the others counts as 0.
+    """
+    title = f"logged_propensities:{name}"
+    try:
+        mean = from_influence("mean_weight", np.where(taken, weights, 0.0), cluster)
+        low, high = mean.interval(1 - 2 * plan.alpha)
+    except InsufficientDataError:
+        # Weights that are all alike have no error: their mean is what it is.
+        low = high = float(np.where(taken, weights, 0.0).mean())
+    text = f"the mean weight lies in {low:.3f} to {high:.3f}"
+    if high < 1 - plan.most_unsupported or low > 1 + plan.most_unsupported:
+        return Check(
+            title,
+            Verdict.FAIL,
+            f"{text}, not at 1: the log lacks arms that are asked for, or the propensities are not those of the arms "
+            "taken",
+        )
+    if low < 1 - plan.margin or high > 1 + plan.margin:
+        return Check(title, Verdict.INSUFFICIENT, f"{text}: too wide to tell that it is 1 within {plan.margin:g}")
+    return Check(title, Verdict.PASS, f"{text}, as right propensities give")
+
+
+def check_precision(answer: Estimate, plan: AuditPlan) -> list[Check]:
+    """The width of the interval, where the plan asks for one."""
+    if plan.most_half_width is None:
+        return []
+    low, high = answer.interval(plan.confidence)
+    half = (high - low) / 2
+    enough = half <= plan.most_half_width
+    text = f"half the interval's width is {half:.4g}; at most {plan.most_half_width:g} is asked"
+    return [Check("precision", Verdict.PASS if enough else Verdict.INSUFFICIENT, text)]
+
+
+def spread_within_arms(outcome: Floats, treated: NDArray[np.bool_]) -> float:
+    """Root mean square of the arms' standard deviations (Austin 2009), in the outcome's unit."""
+    return sqrt((float(outcome[treated].var(ddof=1)) + float(outcome[~treated].var(ddof=1))) / 2)
+
+
+def _demand(name: str, holds: bool, reason: str) -> Check:
+    return Check(name, Verdict.PASS if holds else Verdict.FAIL, reason)
