@@ -33,7 +33,7 @@ class AuditPlan(BaseModel):
     it is not asked for where the heaviest is at most 1 / least_ess_share times the mean: if all weighed that much, the
     effective size would still do."""
     most_unsupported: Share = 0.01
-    """Target probability on arms that were never logged: each per cent may bias by a per cent of the outcome's range."""
+    """Target probability on arms that were never logged: each per cent may bias by one of the outcome's range."""
     most_dropped: Share = 0.5
     """Share of rows outside common support: with more, the answer is about a minority of the log."""
     trim: Annotated[float, Field(gt=0, lt=0.5)] | None = None
