@@ -15,6 +15,7 @@ from acgs.causal.checks import (
     Overlap,
     check_balance,
     check_mean_weight,
+    check_mean_weights,
     check_overlap,
     check_precision,
     check_support,
@@ -132,11 +133,7 @@ def _measure_arms(table: LoggedTable, plan: AuditPlan, found: _Findings) -> Comp
     found.overlap = overlap_of(compared)
     found.checks += check_overlap(found.overlap, plan)
     found.checks.append(check_balance(compared, plan))
-    if compared.table.propensity is not None:
-        for number, arm in enumerate(compared.table.arms):
-            taken = compared.table.arm == number
-            weights = 1 / compared.table.propensity
-            found.checks.append(check_mean_weight(weights, taken, compared.table.cluster, arm, plan))
+    found.checks += check_mean_weights(compared, plan)
     found.checks += check_precision(compared.answer, plan)
     return compared
 
@@ -163,8 +160,7 @@ def _measure_policy(table: LoggedTable, plan: AuditPlan, found: _Findings) -> Po
     found.estimates = compared.estimates
     found.overlap = Overlap.worst([diagnose_weights(compared.weights)])
     found.checks += check_overlap(found.overlap, plan)
-    everyone = table.arm >= 0
-    found.checks.append(check_mean_weight(compared.weights, everyone, table.cluster, "target", plan))
+    found.checks.append(check_mean_weight(compared.weights, table.cluster, "target", plan, logged=True))
     if table.policy is not None:
         unsupported = 1 - float(table.policy.sum(axis=1).mean())
         verdict = Verdict.PASS if unsupported <= plan.most_unsupported else Verdict.FAIL

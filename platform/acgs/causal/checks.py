@@ -108,33 +108,45 @@ def imbalance(x: Floats, treated: NDArray[np.bool_], weights: Floats) -> Floats:
     return found
 
 
-def check_mean_weight(
-    weights: Floats, taken: NDArray[np.bool_], cluster: NDArray[np.int64] | None, name: str, plan: AuditPlan
-) -> Check:
-    """Logged propensities that are right, of a log that holds all that is asked for, give a mean weight of 1.
+def check_mean_weights(comparison: Comparison, plan: AuditPlan) -> list[Check]:
+    """Whether each arm, weighted, stands for all the rows it has to stand for.
 
-    A mean below 1 is target probability on arms that were never logged; any other departure means that the
+    An effective size looks only at the rows an arm has, and so misses the rows that have no like in the arm. There the
+    weights sum to too little.
+    """
+    table, everyone = comparison.table, plan.estimand == "ate"
+    weights = comparison.weights if everyone else comparison.weights / float(table.treated.mean())
+    sides = ((table.arms[1], table.treated), (table.arms[0], ~table.treated))
+    return [
+        check_mean_weight(np.where(side, weights, 0.0), table.cluster, arm, plan, logged=table.propensity is not None)
+        for arm, side in (sides if everyone else sides[1:])
+    ]
+
+
+def check_mean_weight(
+    weights: Floats, cluster: NDArray[np.int64] | None, name: str, plan: AuditPlan, *, logged: bool
+) -> Check:
+    """Right propensities, of a log that holds all that is asked for, give weights with a mean of 1.
+
+    A mean below 1 is rows, or target probability, that the log has no like of; any other departure means that the
     propensities are not those the log was made with (the arithmetic mean test of Li, Chen, Kleiner and Gupta 2015).
+    Logged propensities must be right; those that were learned, within the margin.
 
     Args:
-        weights: 1 / propensity, or target / propensity, shape (n,).
-        taken: the rows whose arm is judged, shape (n,); the weight of the others counts as 0.
+        weights: 1 / propensity or target / propensity of rows of the arm that is judged, 0 for others, shape (n,).
     """
-    title = f"logged_propensities:{name}"
+    title = f"mean_weight:{name}"
     try:
-        mean = from_influence("mean_weight", np.where(taken, weights, 0.0), cluster)
-        low, high = mean.interval(1 - 2 * plan.alpha)
+        low, high = from_influence(title, weights, cluster).interval(1 - 2 * plan.alpha)
     except InsufficientDataError:
         # Weights that are all alike have no error: their mean is what it is.
-        low = high = float(np.where(taken, weights, 0.0).mean())
+        low = high = float(weights.mean())
     text = f"the mean weight lies in {low:.3f} to {high:.3f}"
-    if high < 1 - plan.most_unsupported or low > 1 + plan.most_unsupported:
-        return Check(
-            title,
-            Verdict.FAIL,
-            f"{text}, not at 1: the log lacks arms that are asked for, or the propensities are not those of the arms "
-            "taken",
-        )
+    tolerance = plan.most_unsupported if logged else plan.margin
+    if high < 1 - tolerance:
+        return Check(title, Verdict.FAIL, f"{text}, below 1: part of the log has no like in {name}")
+    if low > 1 + tolerance:
+        return Check(title, Verdict.FAIL, f"{text}, above 1: the propensities are not those of the arms taken")
     if low < 1 - plan.margin or high > 1 + plan.margin:
         return Check(title, Verdict.INSUFFICIENT, f"{text}: too wide to tell that it is 1 within {plan.margin:g}")
     return Check(title, Verdict.PASS, f"{text}, as right propensities give")

@@ -6,6 +6,7 @@ are fitted once to the out-of-fold predictions of all rows (short-stacking: Ahre
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -140,13 +141,17 @@ def _spread(x: Floats, wanted: Floats) -> tuple[Floats, Floats]:
 def _outcomes(x: Floats, values: Floats, wanted: Floats) -> Floats:
     """A constant, the lasso with squares, boosted trees, and trees boosted upon the lasso."""
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LassoCV
 
     constant = np.full(len(wanted), values.mean())
     if not x.shape[1] or np.ptp(values) == 0:
         return constant[:, None]
     training, asked = _spread(x, wanted)
-    lasso = LassoCV(alphas=30, cv=4, max_iter=2000).fit(training, values)
+    with warnings.catch_warnings():
+        # One that has not converged predicts less well, and the blend gives it that much less weight.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        lasso = LassoCV(alphas=30, cv=4, max_iter=2000).fit(training, values)
     trees = HistGradientBoostingRegressor(**_OUTCOME_TREES, early_stopping=False, random_state=0)
     upon = HistGradientBoostingRegressor(**_OUTCOME_TREES, early_stopping=False, random_state=0)
     linear, fitted = lasso.predict(asked), lasso.predict(training)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acgs.causal.table import Column
 from acgs.errors import InvalidInputError
@@ -48,6 +49,11 @@ def read_columns(path: Path, wanted: Iterable[str]) -> dict[str, Column]:
     return {name: _column(values) for name, values in cells.items()}
 
 
+def first_gap(columns: Mapping[str, Column]) -> str | None:
+    """The name of the first column with a gap."""
+    return next((name for name, column in columns.items() if not _filled(column).all()), None)
+
+
 def drop_gaps(columns: Mapping[str, Column]) -> tuple[dict[str, Column], int]:
     """The rows that have a value in every column, and how many were dropped.
 
@@ -56,10 +62,14 @@ def drop_gaps(columns: Mapping[str, Column]) -> tuple[dict[str, Column], int]:
     """
     whole = np.ones(len(next(iter(columns.values()))), dtype=bool)
     for column in columns.values():
-        whole &= np.isfinite(column) if column.dtype.kind == "f" else column != ""
+        whole &= _filled(column)
     if not whole.any():
         raise InsufficientDataError("every row has a gap in some column that is used", field="input")
     return {name: column[whole] for name, column in columns.items()}, int((~whole).sum())
+
+
+def _filled(column: Column) -> NDArray[np.bool_]:
+    return ~np.isnan(column) if column.dtype.kind == "f" else column != ""
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -245,15 +245,19 @@ def _plan(**values: Any) -> AuditPlan:
 
 def _table(source: Path, roles: dict[str, Any], *, drop_missing: bool) -> tuple[LoggedTable, int]:
     """The checked table, and how many rows were left out for their gaps."""
-    from acgs.causal.reading import drop_gaps, read_columns
+    from acgs.causal.reading import drop_gaps, first_gap, read_columns
     from acgs.causal.table import UNIFORM, Roles, tabulate
 
     parts = Roles(**roles)
     single = (parts.treatment, parts.outcome, parts.propensity, parts.target, parts.slice, parts.cluster)
     several = (*parts.covariates, *parts.strata, *parts.negative_controls)
     columns = read_columns(source, [name for name in (*single, *several) if name is not None and name != UNIFORM])
-    dropped = 0
-    if drop_missing and columns:
+    dropped, gap = 0, first_gap(columns)
+    if gap is not None:
+        if not drop_missing:
+            raise InvalidInputError(
+                f"column {gap} has gaps; fill them, or leave those rows out with --drop-missing", field=gap
+            )
         columns, dropped = drop_gaps(columns)
     return tabulate(columns, parts), dropped
 
