@@ -14,6 +14,8 @@ from acgs.statistics.evidence import Floats
 SEGMENTS: Final = 16
 LARGEST: Final = 127
 """Largest entry of a table; -128 is left out, so that the range is symmetric."""
+_NARROWEST: Final = 1e-9
+"""Least width of a segment, as a part of the feature's range."""
 _RIDGE: Final = 1.0
 """Pull of every increment towards 0, in observations: it settles what the data leave open."""
 
@@ -37,15 +39,17 @@ class Student:
 
 
 def place_knots(column: Floats, segments: int = SEGMENTS) -> Floats:
-    """Observed values at which the tables of a feature bend: its quantiles, or all its values where they are few.
+    """Observed values at which the tables of a feature bend: its quantiles, or its values where they are few.
 
     Returns:
         Strictly increasing, from the least to the greatest value; a single one for a feature that does not vary.
     """
-    distinct = np.unique(column)
-    if len(distinct) <= segments + 1:
-        return distinct
-    return np.unique(np.quantile(column, np.linspace(0, 1, segments + 1), method="inverted_cdf"))
+    knots = np.unique(column)
+    if len(knots) > segments + 1:
+        knots = np.unique(np.quantile(column, np.linspace(0, 1, segments + 1), method="inverted_cdf"))
+    # Between values that differ by rounding only, a table would be a cliff.
+    inner = knots[1:-1][np.diff(knots)[:-1] > _NARROWEST * (knots[-1] - knots[0])]
+    return np.concatenate([knots[:1], inner[knots[-1] - inner > _NARROWEST * (knots[-1] - knots[0])], knots[1:][-1:]])
 
 
 def fit_student(features: Floats, target: Floats, knots: Sequence[Floats], signs: Sequence[int]) -> Student:

@@ -54,17 +54,18 @@ def test_one_by_one_and_all_at_once_agree_to_the_last_digit(rows: list[list[floa
     assert [tuple(ROUTER.predict_one(row)) for row in rows] == list(zip(*(of.tolist() for of in together), strict=True))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("place", range(4))
-def test_a_feature_that_is_not_a_number_is_refused_even_where_the_tables_are_flat(place: int) -> None:
+def test_a_feature_that_is_no_finite_number_is_refused_even_where_the_tables_are_flat(place: int, value: float) -> None:
     row = [0.0, 1.0, 2.0, 4.0]
-    row[place] = float("nan")
-    with pytest.raises(InvalidInputError, match="not a number"):
+    row[place] = value
+    with pytest.raises(InvalidInputError, match="not a finite number"):
         ROUTER.predict_one(row)
-    with pytest.raises(InvalidInputError, match="not a number"):
+    with pytest.raises(InvalidInputError, match="not a finite number"):
         ROUTER.predict([[0.0, 1.0, 2.0, 4.0], row])
 
 
-@pytest.mark.parametrize("end", [1e300, float("inf")])
+@pytest.mark.parametrize("end", [21.0, 1e300])
 def test_a_feature_beyond_what_was_seen_counts_as_the_nearest_that_was(end: float) -> None:
     assert ROUTER.predict_one([end] * 4) == ROUTER.predict_one([50.0] * 4)
     assert ROUTER.predict_one([-end] * 4) == ROUTER.predict_one([-50.0] * 4)
@@ -97,3 +98,9 @@ def test_serving_loads_neither_lightgbm_nor_scipy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_table_too_steep_for_a_float_is_refused() -> None:
+    student = Student(0.0, 0.01, (np.array([-127, 127], dtype=np.int8),), -1.0, 1.0)
+    with pytest.raises(InvalidInputError, match="so close"):
+        Router(("a",), [np.array([0.0, 5e-324])], dict.fromkeys(OUTPUTS, student))

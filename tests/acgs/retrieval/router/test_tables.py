@@ -37,6 +37,11 @@ def test_knots_are_observed_values_that_increase(values: list[float]) -> None:
     assert len(knots) <= SEGMENTS + 1
 
 
+def test_values_that_differ_by_rounding_share_a_knot() -> None:
+    column = np.array([0.0, 1.0, 1.0 + 1e-15, 2.0, 2.0 - 1e-15, 3.0 - 1e-12, 3.0])
+    assert place_knots(column) == pytest.approx([0.0, 1.0, 2.0, 3.0])
+
+
 @given(st.integers(0, 10_000), st.sampled_from([RISES, FALLS]), st.integers(5, 200), st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
 def test_constrained_tables_never_turn_back_whatever_the_data(seed: int, sign: int, n: int, decimals: int) -> None:
