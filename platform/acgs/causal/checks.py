@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from acgs.causal.comparison import Comparison
 from acgs.causal.estimators import Estimate, from_influence
 from acgs.causal.plan import AuditPlan
-from acgs.statistics.evidence import Floats, InsufficientDataError, Verdict
+from acgs.statistics.evidence import Floats, Verdict
 from acgs.statistics.weights import WeightDiagnostics, diagnose_weights
 
 
@@ -136,18 +136,17 @@ def check_mean_weight(
         weights: 1 / propensity or target / propensity of rows of the arm that is judged, 0 for others, shape (n,).
     """
     title = f"mean_weight:{name}"
-    try:
-        low, high = from_influence(title, weights, cluster).interval(1 - 2 * plan.alpha)
-    except InsufficientDataError:
-        # Weights that are all alike have no error: their mean is what it is.
-        low = high = float(weights.mean())
+    mean = from_influence(title, weights, cluster)
+    # Evidence against 1 is asked for at alpha over both arms, closeness to 1 by two one-sided tests at alpha.
+    low, high = mean.interval(1 - plan.alpha / 2)
     text = f"the mean weight lies in {low:.3f} to {high:.3f}"
     tolerance = plan.most_unsupported if logged else plan.margin
     if high < 1 - tolerance:
         return Check(title, Verdict.FAIL, f"{text}, below 1: part of the log has no like in {name}")
     if low > 1 + tolerance:
         return Check(title, Verdict.FAIL, f"{text}, above 1: the propensities are not those of the arms taken")
-    if low < 1 - plan.margin or high > 1 + plan.margin:
+    inner_low, inner_high = mean.interval(1 - 2 * plan.alpha)
+    if inner_low < 1 - plan.margin or inner_high > 1 + plan.margin:
         return Check(title, Verdict.INSUFFICIENT, f"{text}: too wide to tell that it is 1 within {plan.margin:g}")
     return Check(title, Verdict.PASS, f"{text}, as right propensities give")
 

@@ -65,6 +65,7 @@ def compare(table: LoggedTable, plan: AuditPlan, *, treatment: Floats | None = N
         InsufficientDataError: too few rows in an arm, no common support, or an outcome that does not vary.
         InvalidInputError: there are not two arms.
     """
+    table.require_variation()
     rows, one_armed = len(table), 0
     codes = None
     if table.strata:

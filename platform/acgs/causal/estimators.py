@@ -39,15 +39,15 @@ def from_influence(method: str, influence: Floats, cluster: NDArray[np.int64] | 
     """The mean of influence values, shape (n,), with the error that their spread implies (by cluster if there is one).
 
     Raises:
-        InsufficientDataError: fewer than 2 units, or values without spread.
+        InsufficientDataError: fewer than 2 units.
     """
     n, mean = len(influence), float(influence.mean())
     sums: Floats = influence - mean
     if cluster is not None:
         sums = np.bincount(np.unique(cluster, return_inverse=True)[1], weights=sums).astype(np.float64)
     units = len(sums)
-    if units < 2 or np.ptp(sums) <= 1e-12 * max(abs(mean), 1e-300):
-        raise InsufficientDataError("the outcome does not vary, so no interval can be given", field="outcome")
+    if units < 2:
+        raise InsufficientDataError("there is one independent unit, whose spread is unknown", field="cluster")
     return Estimate(method, mean, sqrt(units / (units - 1) * float((sums**2).sum())) / n, units)
 
 
@@ -135,4 +135,6 @@ def two_sided_p(estimate: Estimate) -> float:
     """p-value of no effect by Student's t."""
     from scipy.stats import t
 
+    if estimate.error == 0:
+        return 1.0 if estimate.value == 0 else 0.0
     return float(2 * t.sf(abs(estimate.value) / estimate.error, estimate.units - 1))

@@ -41,6 +41,7 @@ def compare_policy(table: LoggedTable, plan: AuditPlan) -> PolicyComparison:
     """
     if table.target is None or table.propensity is None:
         raise InvalidInputError("name the target policy, and the logged propensities", field="target")
+    table.require_variation()
     units = len(table) if table.cluster is None else len(np.unique(table.cluster))
     if units < plan.least_per_arm:
         raise InsufficientDataError(f"the log has {units} independent rows and needs {plan.least_per_arm}", field="n")

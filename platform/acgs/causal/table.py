@@ -89,6 +89,11 @@ class LoggedTable:
         """All that is adjusted for: strata and covariates."""
         return {**self.strata, **self.covariates}
 
+    def require_variation(self) -> None:
+        """Raise InsufficientDataError where the outcome is one and the same, which leaves nothing to explain."""
+        if not len(self) or np.ptp(self.outcome) == 0:
+            raise InsufficientDataError("the outcome does not vary, so no interval can be given", field="outcome")
+
     def rows(self, kept: NDArray[np.bool_]) -> LoggedTable:
         """The table of the rows where `kept` holds."""
 

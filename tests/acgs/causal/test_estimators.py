@@ -99,12 +99,13 @@ def test_rows_that_repeat_within_clusters_do_not_narrow_the_interval() -> None:
     assert from_influence("mean", np.repeat(once, 5), None).error < 0.5 * alone.error
 
 
-def test_an_outcome_that_does_not_vary_has_no_interval() -> None:
-    with pytest.raises(InsufficientDataError, match="does not vary"):
-        from_influence("mean", np.full(50, 3.0), None)
+def test_one_cluster_has_no_interval() -> None:
+    with pytest.raises(InsufficientDataError, match="one independent unit"):
+        from_influence("mean", np.arange(50.0), np.zeros(50, dtype=int))
 
 
 def test_the_p_value_is_small_just_when_the_interval_leaves_out_no_effect() -> None:
+    assert two_sided_p(Estimate("mean", 0.0, 0.0, 60)) == 1.0
     for value in (0.5, 1.9, 2.1, 4.0):
         estimate = Estimate("mean", value, 1.0, 60)
         low, _high = estimate.interval(0.95)
