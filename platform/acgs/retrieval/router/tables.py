@@ -16,8 +16,8 @@ LARGEST: Final = 127
 """Largest entry of a table; -128 is left out, so that the range is symmetric."""
 _NARROWEST: Final = 1e-9
 """Least width of a segment, as a part of the feature's range."""
-_RIDGE: Final = 1.0
-"""Pull of every increment towards 0, in observations: it settles what the data leave open."""
+_RIDGE: Final = 10.0
+"""Pull of every increment towards 0, in observations: it settles what few queries leave open."""
 
 Table = NDArray[np.int8]
 

@@ -17,11 +17,16 @@ from acgs.statistics.evidence import Floats
 MOST_ROUNDS: Final = 300
 _PATIENCE: Final = 20
 """Rounds without improvement after which no more trees are tried."""
+_LEAVES_AT_MOST: Final = 12
+"""A leaf holds at least one in twelve of the queries: what fewer show of a gain is mostly noise."""
+_FEWEST_IN_LEAF: Final = 10
 _PARAMETERS: Final[dict[str, Any]] = {
     "objective": "regression",
     "learning_rate": 0.05,
-    "num_leaves": 8,
-    "min_data_in_leaf": 20,
+    "num_leaves": 4,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "feature_fraction": 0.6,
     "lambda_l2": 1.0,
     "deterministic": True,
     "force_row_wise": True,
@@ -56,7 +61,7 @@ def fit(features: Floats, target: Floats, signs: Sequence[int], *, seed: int, ro
     """A LightGBM booster of `rounds` trees on all the queries given; arguments as `out_of_fold`."""
     import lightgbm
 
-    return lightgbm.train(_parameters(signs, seed), lightgbm.Dataset(features, target), rounds)
+    return lightgbm.train(_parameters(signs, seed, len(target)), lightgbm.Dataset(features, target), rounds)
 
 
 def _rounds(features: Floats, target: Floats, folds: NDArray[np.int64], signs: Sequence[int], *, seed: int) -> int:
@@ -64,7 +69,7 @@ def _rounds(features: Floats, target: Floats, folds: NDArray[np.int64], signs: S
 
     parts = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in np.unique(folds)]
     history = lightgbm.cv(
-        _parameters(signs, seed),
+        _parameters(signs, seed, len(target)),
         lightgbm.Dataset(features, target),
         MOST_ROUNDS,
         folds=parts,
@@ -73,8 +78,9 @@ def _rounds(features: Floats, target: Floats, folds: NDArray[np.int64], signs: S
     return len(np.asarray(history["valid l2-mean"]))
 
 
-def _parameters(signs: Sequence[int], seed: int) -> dict[str, Any]:
-    parameters = {**_PARAMETERS, "seed": seed}
+def _parameters(signs: Sequence[int], seed: int, queries: int) -> dict[str, Any]:
+    fewest = max(_FEWEST_IN_LEAF, queries // _LEAVES_AT_MOST)
+    parameters = {**_PARAMETERS, "seed": seed, "min_data_in_leaf": fewest}
     if any(signs):
         # Setting the method without constraints crashes LightGBM 4.7.
         parameters |= {"monotone_constraints": list(signs), "monotone_constraints_method": "intermediate"}
