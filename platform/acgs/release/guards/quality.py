@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from acgs.release.evidence import Evidence, QualityPairs
 from acgs.release.guards.composition import AllOf
 from acgs.release.guards.guard import DEFAULT_BUDGET, ErrorBudget, Guard, GuardResult, MeasuringGuard, Reading
-from acgs.statistics.bootstrap import Bounds, paired_bca
-from acgs.statistics.bounds import disagreement_lower
+from acgs.statistics.bootstrap import FEWEST, Bounds, paired_bca
+from acgs.statistics.bounds import proportion_upper
 from acgs.statistics.evidence import Floats, Verdict
 from acgs.statistics.power import pairs_needed
 
@@ -41,7 +43,7 @@ class QualityHolds(MeasuringGuard):
         return len(evidence.quality.members(self.slice_name)) if evidence.quality else 0
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
-        """Bound the mean delta by the BCa bootstrap, or by the number of queries where no query changed."""
+        """Bound the mean delta by the BCa bootstrap, or by the share of changed queries where those are few."""
         deltas, bounds = _bounds(evidence.quality, self.slice_name, budget.confidence, evidence.seed)
         holds, breaks = bounds.lower >= self.margin, bounds.upper < self.margin
         needed = self._needed(deltas, budget)
@@ -98,8 +100,12 @@ def _bounds(pairs: QualityPairs | None, slice_name: str | None, confidence: floa
     assert pairs is not None  # `count` found queries
     members = pairs.members(slice_name)
     deltas, clusters = pairs.deltas[members], pairs.cluster_numbers()
-    clusters = None if clusters is None else clusters[members]
-    if deltas.any():
-        return deltas, paired_bca(deltas, confidence=confidence, clusters=clusters, seed=seed)
-    lower, n = disagreement_lower(deltas, confidence=confidence), len(deltas)
-    return deltas, Bounds(0.0, lower, -lower, confidence, n, n, "clopper-pearson on changed queries")
+    clusters = np.arange(len(members)) if clusters is None else clusters[members]
+    changed, units = len(np.unique(clusters[deltas != 0])), len(np.unique(clusters))
+    if changed >= FEWEST:
+        alone = units == len(members)
+        return deltas, paired_bca(deltas, confidence=confidence, clusters=None if alone else clusters, seed=seed)
+    # Resampling learns nothing from a few changed queries: it would take what it has not seen for impossible.
+    reach = proportion_upper(changed, units, confidence=confidence)
+    method = f"clopper-pearson, {changed} changed"
+    return deltas, Bounds(float(deltas.mean()), -reach, reach, confidence, len(deltas), units, method)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from acgs.errors import InvalidInputError
-from acgs.statistics.bootstrap import paired_bca
+from acgs.statistics.bootstrap import FEWEST, paired_bca
 from acgs.statistics.bounds import disagreement_lower
-from acgs.statistics.evidence import CONFIDENCE, Floats, InsufficientDataError, sample
+from acgs.statistics.evidence import CONFIDENCE, Floats, sample
 
 MARGIN: Final = 0.005
 """Loss of nDCG@10 that may be called none: a smaller one needs hundreds of thousands of queries to rule out."""
@@ -89,16 +89,14 @@ def no_regret(deltas: ArrayLike, *, margin: float = MARGIN, confidence: float = 
     if margin < MARGIN:
         raise InvalidInputError(f"a margin below {MARGIN:g} promises what no set of queries can show", field="margin")
     values = sample(deltas, "deltas")
-    each = 1 - (1 - confidence) / 2
+    each, differing = 1 - (1 - confidence) / 2, int((values != 0).sum())
     lower, method = disagreement_lower(values, confidence=each), "clopper-pearson on differing queries"
-    try:
+    # Resampling learns nothing from a few differing queries, nor from deltas that are all the same.
+    if differing >= FEWEST and _varies(values):
         resampled = paired_bca(values, confidence=each, seed=seed).lower
-    except InsufficientDataError:
-        pass  # nothing varies or there are too few: the count alone has to do
-    else:
         if resampled > lower:
             lower, method = resampled, "bca"
-    return NoRegret(lower >= -margin, lower, margin, confidence, len(values), int((values != 0).sum()), method)
+    return NoRegret(lower >= -margin, lower, margin, confidence, len(values), differing, method)
 
 
 def _r2(teacher: Floats, student: Floats) -> float | None:

@@ -73,8 +73,8 @@ def test_queries_that_share_their_user_count_once(evidence_with: Build) -> None:
     assert alone.bound is not None
     assert shared.bound is not None
     assert shared.bound < alone.bound - 0.005
-    few = QualityHolds("quality").check(evidence_with(quality=_pairs(deltas, clusters=["u"] * 600)))
-    assert (few.verdict, few.value) == (Verdict.INSUFFICIENT, None)
+    one = QualityHolds("quality").check(evidence_with(quality=_pairs(deltas, clusters=["u"] * 600)))
+    assert (one.verdict, one.bound) == (Verdict.INSUFFICIENT, -1.0)
 
 
 def test_a_candidate_that_answers_alike_is_bounded_by_the_number_of_queries(evidence_with: Build) -> None:
@@ -83,6 +83,22 @@ def test_a_candidate_that_answers_alike_is_bounded_by_the_number_of_queries(evid
     assert slice_margin.check(zeros[400]).verdict == Verdict.PASS
     assert slice_margin.check(zeros[200]).bound == pytest.approx(-(1 - 0.05 ** (1 / 200)))
     assert QualityHolds("quality").check(zeros[400]).verdict == Verdict.FAIL
+
+
+def test_a_few_lucky_queries_pass_nothing(evidence_with: Build) -> None:
+    """A bootstrap of one gain among many zeros has a lower bound of exactly 0."""
+    deltas = np.zeros(400)
+    deltas[:3] = 0.3
+    result = QualityHolds("quality").check(evidence_with(quality=_pairs(deltas)))
+    assert result.verdict != Verdict.PASS
+    assert result.bound is not None
+    assert result.bound < -0.01
+
+
+def test_users_of_whom_none_sees_a_change_count_once_each(evidence_with: Build) -> None:
+    users = [f"u{number // 10}" for number in range(400)]
+    evidence = evidence_with(quality=_pairs(np.zeros(400), clusters=users))
+    assert QualityHolds("quality").check(evidence).bound == pytest.approx(-(1 - 0.05 ** (1 / 40)))
 
 
 def test_a_slice_that_loses_stops_a_candidate_that_gains_on_the_whole(evidence_with: Build) -> None:

@@ -46,6 +46,15 @@ def test_where_answers_differ_often_and_cancel_out_the_resampled_bound_holds() -
     assert (found.holds, found.method, found.differing) == (True, "bca", 1000)
 
 
+def test_one_lucky_query_proves_nothing_about_those_that_were_not_seen() -> None:
+    """A bootstrap of one gain among zeros has a lower bound of exactly 0."""
+    deltas = np.zeros(100)
+    deltas[0] = 0.5
+    found = no_regret(deltas)
+    assert (found.holds, found.differing) == (False, 1)
+    assert found.lower < -0.03
+
+
 def test_a_loss_is_not_called_none() -> None:
     deltas = np.random.default_rng(3).normal(-0.02, 0.05, 2000).clip(-1, 1)
     assert not no_regret(deltas).holds
