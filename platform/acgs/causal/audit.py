@@ -142,10 +142,7 @@ def _examine_arms(table: LoggedTable, plan: AuditPlan, found: _Findings) -> None
     compared = _measure_arms(table, plan, found)
 
     def placebo(with_control: LoggedTable) -> tuple[Estimate, float, float]:
-        # Where the control adjusted for nothing anyhow, the probabilities of treatment are those already learned.
-        same = len(with_control.adjusted) == len(compared.table.adjusted) and plan.trim is None
-        treatment = compared.nuisances.treatment if same else None
-        judged = compare(with_control, plan, treatment=treatment)
+        judged = compare(with_control, plan)
         spread = spread_within_arms(judged.table.outcome, judged.table.treated)
         return judged.answer, spread, judged.randomisation(plan).p_value
 

@@ -59,7 +59,7 @@ def compare(table: LoggedTable, plan: AuditPlan, *, treatment: Floats | None = N
     """Compare the two arms of a table.
 
     Args:
-        treatment: each row's probability of treatment where it was estimated already, shape (n,).
+        treatment: each row's probability of treatment where it is known, shape (n,).
 
     Raises:
         InsufficientDataError: too few rows in an arm, no common support, or an outcome that does not vary.

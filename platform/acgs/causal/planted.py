@@ -74,11 +74,11 @@ def plant_rewards(comparison: PolicyComparison, plan: AuditPlan) -> Recovery:
 
 
 def check_recovery(recovery: Recovery, plan: AuditPlan) -> Check:
-    """FAIL if the intervals missed more often than their confidence allows (binomial test at level alpha)."""
+    """FAIL if the intervals missed more often than their confidence, less the slack, allows (binomial test, alpha)."""
     from scipy.stats import binom
 
     bias = "unknown" if recovery.bias is None else f"{recovery.bias:+.3g}"
-    allowed = float(binom.cdf(recovery.covered, recovery.plants, plan.confidence)) > plan.alpha
+    allowed = float(binom.cdf(recovery.covered, recovery.plants, plan.confidence - plan.coverage_slack)) > plan.alpha
     return Check(
         "planted_effect",
         Verdict.PASS if allowed else Verdict.FAIL,

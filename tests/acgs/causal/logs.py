@@ -27,7 +27,7 @@ def observed(n: int = 800, *, effect: float = 1.0, hidden: bool = False, seed: i
     """Whoever has more `need` is treated more often and fares worse; if `hidden`, need is in no column."""
     rng = np.random.default_rng(seed)
     need = rng.standard_normal(n)
-    chance = 1 / (1 + np.exp(-0.8 * need))
+    chance = 1 / (1 + np.exp(-0.6 * need))
     treated = rng.random(n) < chance
     columns = {
         "treatment": treated.astype(int),

@@ -39,6 +39,6 @@ def test_a_planted_reward_is_found_unless_part_of_the_policy_was_never_logged() 
         assert check_recovery(plant_rewards(compare_policy(table, QUICK), QUICK), QUICK).verdict is verdict
 
 
-@pytest.mark.parametrize(("covered", "verdict"), [(20, Verdict.PASS), (17, Verdict.PASS), (16, Verdict.FAIL)])
+@pytest.mark.parametrize(("covered", "verdict"), [(20, Verdict.PASS), (16, Verdict.PASS), (15, Verdict.FAIL)])
 def test_misses_are_allowed_as_far_as_chance_explains_them(covered: int, verdict: Verdict) -> None:
     assert check_recovery(Recovery(1.0, 0.0, covered, 20), QUICK).verdict is verdict
