@@ -12,7 +12,7 @@ from acgs.release.evidence import Evidence
 from acgs.release.guards.calibration import CalibrationStays, ForecastsCalibrated
 from acgs.release.guards.coverage import EverySliceCovered
 from acgs.release.guards.effect import EffectAccepted
-from acgs.release.guards.guard import Guard
+from acgs.release.guards.guard import ErrorBudget, Guard
 from acgs.release.guards.latency import P95Holds, TailHolds
 from acgs.release.guards.overlap import AnnAgrees
 from acgs.statistics.evidence import Verdict
@@ -38,6 +38,15 @@ def test_good_evidence_passes_and_missing_evidence_is_insufficient(
     missing = guard.check(evidence_with(**{part: () if part == "coverage" else None}))
     assert (missing.verdict, missing.n, missing.value) == (INSUFFICIENT, 0, None)
     assert "no data" in missing.reason
+
+
+@pytest.mark.parametrize("guard", [guard for guard, part in GUARDS if part not in ("coverage", "effect")])
+def test_more_confidence_moves_the_bound_towards_the_margin(evidence_with: Build, guard: Guard) -> None:
+    evidence = evidence_with()
+    bounds = [guard.check(evidence, ErrorBudget(confidence=level)).bound for level in (0.9, 0.95, 0.99)]
+    known = [bound for bound in bounds if bound is not None]
+    assert known == sorted(known, reverse=isinstance(guard, AnnAgrees))
+    assert len(set(known)) == 3
 
 
 def _latency(n: int, seed: int = 1, **changed: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def test_a_sum_of_bent_lines_is_found_again_to_a_step_of_the_scale() -> None:
     student = fit_student(features, target, knots, [RISES, 0])
     assert np.abs(_predict(student, knots, features) - target).max() < 3 * student.scale + 0.01
     assert (student.low, student.high) == (target.min(), target.max())
+    assert max(np.abs(table.astype(int)).max() for table in student.tables) == LARGEST
 
 
 def test_the_constrained_fit_is_the_best_there_is() -> None:
