@@ -116,3 +116,14 @@ def test_what_cannot_be_distilled_is_refused(what: str) -> None:
     given, kind, message = SPOILED[what]
     with pytest.raises(kind, match=message):
         distill(**given, seed=1)
+
+
+def test_agreement_on_queries_that_the_tables_never_saw_is_lower_where_there_is_noise() -> None:
+    pytest.importorskip("lightgbm")
+    given = measured(300)
+    rng = np.random.default_rng(5)
+    given["targets"]["gain"] = -0.1 * given["features"][:, 2] + rng.normal(0, 0.1, 300)
+    agreed = distill(**given, seed=1).fidelity["gain"]
+    assert agreed.r2 is not None
+    assert agreed.held_out_r2 is not None
+    assert agreed.held_out_r2 < agreed.r2 - 0.05
