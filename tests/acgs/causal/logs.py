@@ -53,10 +53,10 @@ def joined(seed: int = 0) -> dict[str, np.ndarray]:
         working = {f"re{year}": np.maximum(0, base + rng.normal(0, 3000, n)) for year in (74, 75, 78)}
         return {"age": years, "educ": classes, "black": (rng.random(n) < 0.8 - 0.3 * fortune).astype(float)} | working
 
-    poor, everybody = people(185, 0.5, 25.0, 10.0), people(2000, 2.5, 33.0, 12.0)
+    poor, everybody = people(185, 0.5, 25.0, 10.0), people(1200, 2.5, 33.0, 12.0)
     poor["re78"] = poor["re78"] + 1800
     table = {name: np.concatenate([poor[name], everybody[name]]) for name in poor}
-    return table | {"treatment": np.repeat([1, 0], [185, 2000])}
+    return table | {"treatment": np.repeat([1, 0], [185, 1200])}
 
 
 def table_of(columns: dict[str, np.ndarray], **roles: object) -> LoggedTable:

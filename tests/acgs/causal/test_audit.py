@@ -19,7 +19,7 @@ def _failed(report: AuditReport) -> set[str]:
 
 @pytest.fixture(scope="module")
 def of_experiment() -> AuditReport:
-    return audit(table_of(experiment(), covariates=("age", "school"), negative_controls=("before",)), QUICK)
+    return audit(table_of(experiment(), covariates=("school",), negative_controls=("before",)), QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def test_treated_people_joined_with_a_foreign_population_are_refused_for_overlap
     assert of_joined.estimates, "what was estimated stays in the report, as evidence"
 
 
-def test_trimming_to_where_the_populations_overlap_does_not_make_up_for_a_hidden_cause() -> None:
-    roles = {"outcome": "re78", "covariates": ("age", "educ", "black", "re74"), "negative_controls": ("re75",)}
-    report = audit(table_of(joined(), **roles), QUICK.model_copy(update={"trim": 0.1}))
+def test_trimming_to_where_the_populations_overlap_leaves_too_few_to_speak_of_the_log() -> None:
+    roles = {"outcome": "re78", "covariates": ("age", "educ", "black", "re74")}
+    report = measure(table_of(joined(), **roles), QUICK.model_copy(update={"trim": 0.1}))
     assert "common_support" in _failed(report)
     assert report.dropped_share is not None
     assert report.dropped_share > 0.5
@@ -94,7 +94,7 @@ def test_an_arm_with_few_rows_is_refused_without_a_number() -> None:
 
 
 def test_logged_propensities_that_are_right_hold_and_wrong_ones_are_found() -> None:
-    columns = observed(1200)
+    columns = observed(1200, seed=1)
     roles = {"covariates": ("other", "need"), "propensity": "chance"}
     right = measure(table_of(columns, **roles), QUICK)
     assert right.accepted, right.reasons
