@@ -1,8 +1,8 @@
 """How long a routing decision takes: the tables against the LightGBM models from which they come, in the same run.
 
-Run with `python -m benchmarks.router`. Single queries are asked in turns, so that both see the same machine; the time
-of a query is that of the thread's CPU, less what reading the clock costs. A bare loop of about the same length shows
-what the machine itself adds to the 99th percentile. Batches are timed by the wall.
+Run with `python -m benchmarks.router`. Times are those of the thread's CPU; single queries are asked in turns, so that
+all see the same machine, and what reading the clock costs is taken off. A bare loop of about the same length shows
+what the machine itself adds to the 99th percentile.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def single(router: Router, teachers: list[Any], table: Floats) -> dict[str, list
 
 
 def batched(router: Router, teachers: list[Any], table: Floats, rng: np.random.Generator) -> tuple[list[float], float]:
-    """Wall nanoseconds a query in batches: of the tables, each round; of the models, once."""
+    """CPU nanoseconds a query in batches: of the tables, each round; of the models, once."""
     many = table[rng.integers(0, len(table), BATCH)]
-    ours = [_wall_ns(lambda: router.predict(many)) / BATCH for _ in range(ROUNDS)]
-    return ours, _wall_ns(lambda: [each.predict(many, num_threads=1) for each in teachers]) / BATCH
+    ours = [1e3 * _cpu_us(partial(router.predict, many)) / BATCH for _ in range(ROUNDS)]
+    return ours, 1e3 * _cpu_us(partial(_ask, teachers, many)) / BATCH
 
 
 def _nothing() -> None:
@@ -101,12 +101,6 @@ def _cpu_us(action: Callable[[], object]) -> float:
     started = time.thread_time_ns()
     action()
     return (time.thread_time_ns() - started) / 1e3
-
-
-def _wall_ns(action: Callable[[], object]) -> float:
-    started = time.perf_counter_ns()
-    action()
-    return float(time.perf_counter_ns() - started)
 
 
 def main() -> None:
