@@ -50,6 +50,7 @@ SUB_COMMANDS: Final = {
     "audit": SubCommand("acgs.cli.audit", "Sequence, verify, prove and export the tamper-evident log."),
     "causal": SubCommand("acgs.cli.causal", "Judge whether an effect read off a log may be believed."),
     "token": SubCommand("acgs.cli.token", "Give people and programs access to the services."),
+    "retrieval": SubCommand("acgs.cli.retrieval", "Index, search and evaluate a corpus of documents."),
     "data": SubCommand("acgs.cli.data", "Generate, import, filter, revise and inspect data sets."),
 }
 

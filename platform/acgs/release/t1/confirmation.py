@@ -1,0 +1,170 @@
+"""The candidate on queries that no choice has seen: outer folds, each answered by a searcher made from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acgs.release.t1.latency import RouteCosts
+from acgs.release.t1.passes import JudgedPass, RememberingEncoder
+from acgs.release.t1.plan import T1Plan
+from acgs.release.t1.tuning import (
+    Baseline,
+    Heads,
+    Learned,
+    Passes,
+    Routed,
+    choose_baseline,
+    choose_gate,
+    fold_numbers,
+    heads,
+    learn_rerankers,
+)
+from acgs.retrieval.configuration import FirstStage, Gate, Rerankers, RetrievalConfiguration, Route
+from acgs.retrieval.index import Bm25Options, Index
+from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES
+from acgs.retrieval.routing import RouterPredictor
+from acgs.retrieval.search import Ranking, Searcher
+from acgs.statistics.evidence import Floats
+from acgs.statistics.ranking import ndcg
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Everything that was chosen on some queries."""
+
+    baseline: Baseline
+    learned: Learned
+    routed: Routed
+    configuration: RetrievalConfiguration
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Baseline and candidate, ready to search."""
+
+    baseline: Searcher
+    candidate: Searcher
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What both sides did with a query that neither was chosen on."""
+
+    query: str
+    fold: int
+    baseline: Ranking
+    candidate: Ranking
+    baseline_ndcg: float
+    candidate_ndcg: float
+    full_ndcg: float
+    """With the full rerank whatever the gate says, which tells what the gate left or avoided."""
+    predicted_gain: float | None
+
+
+class Workbench:
+    """The indexes by BM25 option, first passes and heads of a collection, shared by all folds."""
+
+    def __init__(
+        self,
+        indexes: Mapping[Bm25Options, Index],
+        searchers: Mapping[Bm25Options, Searcher],
+        passes: Passes,
+        encoder: RememberingEncoder,
+        plan: T1Plan,
+    ) -> None:
+        self.indexes, self.searchers, self.passes = indexes, searchers, passes
+        self.encoder, self.plan = encoder, plan
+        self._heads: dict[tuple[Bm25Options, float], Heads] = {}
+
+    def heads(self, baseline: Baseline) -> Heads:
+        """Heads under a baseline, worked out once."""
+        key = (baseline.bm25, baseline.tau)
+        if key not in self._heads:
+            searcher = self.searchers[baseline.bm25]
+            self._heads[key] = heads(searcher, self.passes[baseline.bm25], baseline, self.plan.depth)
+        return self._heads[key]
+
+    def judged(self, baseline: Baseline) -> list[JudgedPass]:
+        """First passes under a baseline's BM25."""
+        return list(self.passes[baseline.bm25])
+
+    def sides(self, choice: Choice, encoder: object = None) -> Sides:
+        """Searchers of a choice."""
+        index = self.indexes[choice.baseline.bm25]
+        used = self.encoder if encoder is None else encoder
+        first = choice.configuration.first_stage
+        bare = RetrievalConfiguration(first_stage=first, route=Route.FUSED if first.tau > 0 else Route.LEXICAL)
+        router = choice.routed.distillation
+        predictor = None if router is None else RouterPredictor(router.router())
+        return Sides(Searcher(index, used, bare), Searcher(index, used, choice.configuration, predictor))  # type: ignore[arg-type]
+
+
+def choose(bench: Workbench, chosen: NDArray[np.intp], costs: RouteCosts) -> Choice:
+    """All choices on some queries: T0, the rerankers, the router, the gate."""
+    baseline = choose_baseline(bench.passes, bench.plan, chosen)
+    passes = bench.judged(baseline)
+    learned = learn_rerankers(passes, bench.heads(baseline), chosen, bench.plan)
+    routed = choose_gate(passes, learned, baseline, chosen, bench.plan, costs.mean_ms, costs.late)
+    return Choice(baseline, learned, routed, configuration(bench.plan, baseline, learned, routed))
+
+
+def configuration(plan: T1Plan, baseline: Baseline, learned: Learned, routed: Routed) -> RetrievalConfiguration:
+    """The document that the search path reads.
+
+    Without a router the route of highest cross-fitted gain is taken by all, none where no route gains.
+    """
+    means = learned.gains.mean(axis=0)
+    route = (Route.FUSED, Route.CHEAP, Route.FULL)[int(np.argmax(means))]
+    gate = routed.gate
+    return RetrievalConfiguration(
+        first_stage=FirstStage(tau=baseline.tau, topk=plan.topk),
+        rerankers=Rerankers(
+            depth=plan.depth,
+            cheap=dict(zip(CHEAP_FEATURES, learned.cheap.tolist(), strict=True)),
+            full=dict(zip(FULL_FEATURES, learned.full.tolist(), strict=True)),
+        ),
+        route=route,
+        gate=None if gate is None else Gate(theta_star=gate.theta_star, delta=gate.delta),
+    )
+
+
+def confirm(
+    bench: Workbench,
+    costs: RouteCosts,
+    judgements: Mapping[str, Mapping[str, int]],
+    *,
+    advance: Callable[[int], None] = lambda _count: None,
+) -> tuple[list[Confirmed], list[Choice]]:
+    """Every judged query, answered by the choices of the folds that it is not in; and the choices, by fold."""
+    passes = next(iter(bench.passes.values()))
+    folds = fold_numbers(len(passes), bench.plan.folds, bench.plan.seed)
+    found: dict[int, Confirmed] = {}
+    choices = []
+    for fold in range(bench.plan.folds):
+        choice = choose(bench, np.flatnonzero(folds != fold), costs)
+        sides = bench.sides(choice)
+        choices.append(choice)
+        for row in np.flatnonzero(folds == fold):
+            judged = passes[row]
+            grades = judgements[judged.id]
+            base, candidate = sides.baseline.search(judged.text), sides.candidate.search(judged.text)
+            full = sides.candidate.search(judged.text, route=Route.FULL)
+            scores = [_ndcg(sides.baseline, ranking, grades) for ranking in (base, candidate, full)]
+            found[int(row)] = Confirmed(
+                judged.id, fold, base, candidate, scores[0], scores[1], scores[2], candidate.predicted_gain
+            )
+        advance(1)
+    return [found[row] for row in sorted(found)], choices
+
+
+def deltas(confirmed: list[Confirmed]) -> Floats:
+    """Candidate minus baseline nDCG@10, shape (queries,)."""
+    return np.array([item.candidate_ndcg - item.baseline_ndcg for item in confirmed])
+
+
+def _ndcg(searcher: Searcher, ranking: Ranking, grades: Mapping[str, int]) -> float:
+    return ndcg([searcher.index.documents[int(number)].id for number in ranking.numbers], grades, 10)

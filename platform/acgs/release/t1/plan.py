@@ -1,0 +1,34 @@
+"""What is tried for a candidate, and within which limits; every choice is made inside it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from acgs.retrieval.index import Bm25Options
+
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class T1Plan(BaseModel):
+    """Grids, folds and limits of a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(20260901, description="of folds, cross-fitting and resampling")
+    folds: int = Field(5, ge=3, le=20, description="outer folds: each query is judged by choices made without it")
+    inner_folds: int = Field(4, ge=3, le=20, description="folds in which reranker and router are cross-fitted")
+    bm25: tuple[Bm25Options, ...] = (
+        Bm25Options(k1=0.9, b=0.4),
+        Bm25Options(k1=1.2, b=0.5),
+        Bm25Options(k1=1.2, b=0.75),
+        Bm25Options(k1=2.0, b=0.75),
+    )
+    taus: tuple[float, ...] = tuple(round(0.1 * step, 1) for step in range(11))
+    shrinkages: tuple[_Positive, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
+    topk: int = Field(100, ge=10, le=1000)
+    depth: int = Field(50, ge=10, le=1000)
+    budget_ms: float = Field(1.0, gt=0, description="mean milliseconds that reranking may add")
+    p95_margin_ms: float = Field(1.0, gt=0, description="how much the p95 of latency may rise")
+    replays: int = Field(7, ge=1, le=100, description="paired replays of every query for the latency")

@@ -1,0 +1,180 @@
+"""The latency harvest: the ANN setting of least latency at no loss of quality, measured against exact search.
+
+Settings and the baseline answer the same queries one after the other. Cold times come from a graph whose pages were
+dropped from the page cache and that is mapped anew; warm times from the rounds after it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, build_graph, load_graph
+from acgs.statistics.evidence import Floats
+
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+RECALL_AT: Final = 10
+LEAST_RECALL: Final = 0.99
+SEED_GRID: Final = tuple((ef, topk) for ef in (104, 108, 112) for topk in (80, 88, 96))
+"""The grid that the published configuration was read off; its cells differ by less than the noise."""
+EFS: Final = (16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Geometric: each step costs about as much more as the one before."""
+TOPKS: Final = (50, 100, 200)
+
+
+class Setting(BaseModel):
+    """One point of the sweep."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    graph: GraphOptions = GraphOptions()
+    ef: int = Field(ge=1, le=4096)
+    topk: int = Field(ge=1, le=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A setting's figures over the same queries as the baseline's."""
+
+    setting: Setting
+    recall: float
+    """Mean recall@10 against exact search."""
+    jaccard: float
+    """Mean Jaccard@10 against exact search."""
+    cold_ms: Floats
+    """(queries,)"""
+    warm_ms: Floats
+    """(queries * rounds,)"""
+    baseline_cold_ms: Floats
+    baseline_warm_ms: Floats
+    build_seconds: float
+    memory_bytes: int
+    found: tuple[Ints, ...]
+    """Document numbers by query, best first."""
+
+    @property
+    def p95_ms(self) -> float:
+        """Warm p95."""
+        return float(np.quantile(self.warm_ms, 0.95))
+
+    @property
+    def sign_consistent(self) -> bool:
+        """Whether cold and warm agree on being faster or slower than the baseline, at the median."""
+        cold = float(np.median(self.cold_ms) - np.median(self.baseline_cold_ms))
+        warm = float(np.median(self.warm_ms) - np.median(self.baseline_warm_ms))
+        return cold * warm >= 0
+
+
+class Harvest:
+    """Measures settings over the same vectors and queries; graphs are built once for each of their options."""
+
+    def __init__(self, vectors: Singles, queries: Singles, work: Path, baseline: Setting, *, rounds: int = 3) -> None:
+        """Prepare.
+
+        Args:
+            vectors: (documents, width).
+            queries: (queries, width).
+            work: folder for graphs, which must lie on a disk for cold times to mean something.
+        """
+        self._vectors, self._queries, self._work, self._rounds = vectors, queries, work, rounds
+        self._exact = ExactSearch(vectors)
+        self._truth = [set(self._exact.nearest(query, RECALL_AT).tolist()) for query in queries]
+        self._built: dict[GraphOptions, tuple[Path, float]] = {}
+        self.baseline = baseline
+
+    def measure(self, setting: Setting) -> Measured:
+        """Figures of one setting, with the baseline's times over the same queries beside them."""
+        cold, base_cold = self._round(self._open(setting, cold=True), self._open(self.baseline, cold=True), setting)
+        graph, base = self._open(setting, cold=False), self._open(self.baseline, cold=False)
+        warm, base_warm = [], []
+        self._round(graph, base, setting)
+        for _ in range(self._rounds):
+            mine, theirs = self._round(graph, base, setting)
+            warm.append(mine)
+            base_warm.append(theirs)
+        found = tuple(graph.nearest(query, setting.topk) for query in self._queries)
+        hits = [len(truth & set(ids[:RECALL_AT].tolist())) for truth, ids in zip(self._truth, found, strict=True)]
+        wanted = [len(truth) for truth in self._truth]
+        shares = np.array(hits) / np.array(wanted)
+        return Measured(
+            setting=setting,
+            recall=float(shares.mean()),
+            jaccard=float(np.mean([hit / (2 * want - hit) for hit, want in zip(hits, wanted, strict=True)])),
+            cold_ms=cold,
+            warm_ms=np.concatenate(warm),
+            baseline_cold_ms=base_cold,
+            baseline_warm_ms=np.concatenate(base_warm),
+            build_seconds=self._built[setting.graph][1],
+            memory_bytes=graph.memory_bytes,
+            found=found,
+        )
+
+    def exact_ms(self) -> Floats:
+        """Times of exact search over the queries, shape (queries,)."""
+        return np.array([_timed(self._exact, query, RECALL_AT) for query in self._queries])
+
+    def _round(self, graph: GraphSearch, base: GraphSearch, setting: Setting) -> tuple[Floats, Floats]:
+        mine, theirs = [], []
+        for number, query in enumerate(self._queries):
+            pair = ((graph, setting.topk, mine), (base, self.baseline.topk, theirs))
+            # Who goes first changes from query to query, so that neither always finds the caches warm.
+            for search, topk, times in pair if number % 2 else pair[::-1]:
+                times.append(_timed(search, query, topk))
+        return np.array(mine), np.array(theirs)
+
+    def _open(self, setting: Setting, *, cold: bool) -> GraphSearch:
+        path = self._build(setting.graph)
+        if cold:
+            drop_from_page_cache(path)
+        graph: Any = load_graph(path, len(self._vectors), self._vectors.shape[1])
+        return GraphSearch(graph, self._vectors, setting.ef)
+
+    def _build(self, options: GraphOptions) -> Path:
+        if options not in self._built:
+            path = self._work / f"{options.connectivity}-{options.expansion_add}-{options.dtype}.usearch"
+            started = time.process_time()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            build_graph(self._vectors, options).save(str(path))
+            self._built[options] = (path, time.process_time() - started)
+        return self._built[options][0]
+
+
+def drop_from_page_cache(path: Path) -> None:
+    """Ask the kernel to forget a file's pages, after they were written."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def pareto_frontier(measured: Iterable[Measured]) -> list[Measured]:
+    """Settings that no other beats in recall and warm p95 at once, by rising p95."""
+    frontier: list[Measured] = []
+    for item in sorted(measured, key=lambda one: (one.p95_ms, -one.recall)):
+        if not frontier or item.recall > frontier[-1].recall:
+            frontier.append(item)
+    return frontier
+
+
+def best_setting(measured: Sequence[Measured], *, least_recall: float = LEAST_RECALL) -> Measured | None:
+    """Least warm p95 among those that reach the recall; None where none does."""
+    enough = [item for item in measured if item.recall >= least_recall]
+    return min(enough, key=lambda item: item.p95_ms) if enough else None
+
+
+def _timed(search: ExactSearch | GraphSearch, query: Singles, k: int) -> float:
+    started = time.perf_counter()
+    search.nearest(query, k)
+    return (time.perf_counter() - started) * 1e3

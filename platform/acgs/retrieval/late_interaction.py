@@ -1,0 +1,104 @@
+"""Late interaction over quantised token states (ColBERT, Khattab and Zaharia 2020; here without its training).
+
+States are projected on the corpus' first components and kept as int8 with one scale a token. A query token's best match
+within a document counts, once evenly and once by the word piece's rarity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numkong import PackedMatrix, dots_pack, dots_packed
+from numpy.typing import NDArray
+
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+DIMENSIONS: Final = 128
+"""Kept components of 768: 96, 128 and 192 rank alike on the development queries, and cost grows with them."""
+QUERY_TOKENS: Final = 32
+"""Of longer queries the rarest tokens are matched, as many as ColBERT's queries have."""
+_LEVELS: Final = 127
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStates:
+    """Token states of all documents."""
+
+    projection: Singles
+    """(state width, dimensions)"""
+    values: NDArray[np.int8]
+    """(tokens, dimensions)"""
+    scales: Singles
+    """(tokens,) a value times its scale is the state's coordinate; states have length 1"""
+    starts: NDArray[np.int64]
+    """(documents + 1,)"""
+    rarity: Singles
+    """(word pieces,) inverse document frequency"""
+
+    def query(self, states: Singles, pieces: Ints) -> QueryTokens:
+        """A query's states as the documents' are kept: the rarest, in their order."""
+        rarity = self.rarity[pieces]
+        kept = np.sort(np.argsort(-rarity, kind="stable")[:QUERY_TOKENS])
+        values, scales = quantise(states[kept] @ self.projection)
+        return QueryTokens(dots_pack(values) if len(kept) else None, scales, rarity[kept])
+
+    def match(self, query: QueryTokens, candidates: Ints) -> tuple[Singles, Singles]:
+        """Mean of the best matches of each query token, evenly and by rarity; two arrays of shape (candidates,).
+
+        A document without tokens, or a query without, matches nothing: 0.
+        """
+        begins, ends = self.starts[candidates], self.starts[candidates + 1]
+        lengths = ends - begins
+        even = np.zeros(len(candidates), dtype=np.float32)
+        weighted = even.copy()
+        held = np.flatnonzero(lengths > 0)
+        if not len(held) or query.packed is None:
+            return even, weighted
+        spans = [slice(int(begins[place]), int(ends[place])) for place in held]
+        values = np.concatenate([self.values[span] for span in spans])
+        scales = np.concatenate([self.scales[span] for span in spans])
+        # Whole numbers, so the result is the same on every processor.
+        products = np.asarray(dots_packed(values, query.packed)) * scales[:, None]
+        firsts = np.concatenate([[0], np.cumsum(lengths[held])[:-1]])
+        best = np.maximum.reduceat(products, firsts, axis=0) * query.scales
+        even[held] = best.mean(axis=1)
+        total = float(query.rarity.sum())
+        weighted[held] = best @ query.rarity / total if total > 0 else best.mean(axis=1)
+        return even, weighted
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTokens:
+    """A query's token states, quantised like the documents'; `packed` is None where it has none."""
+
+    packed: PackedMatrix | None
+    scales: Singles
+    rarity: Singles
+
+
+def fit_projection(states: Singles) -> Singles:
+    """Components of a sample of states, largest variance first, shape (state width, min(DIMENSIONS, width))."""
+    _, components = np.linalg.eigh(states.T.astype(np.float64) @ states)
+    return components[:, ::-1][:, :DIMENSIONS].astype(np.float32)
+
+
+def quantise(states: Singles) -> tuple[NDArray[np.int8], Singles]:
+    """States scaled to length 1, as int8 with a scale each; a state of zeros stays zeros."""
+    lengths = np.linalg.norm(states, axis=1, keepdims=True)
+    units = states / np.where(lengths > 0, lengths, 1.0)
+    highest = np.abs(units).max(axis=1, initial=0.0)
+    scales = np.where(highest > 0, highest / _LEVELS, 1.0).astype(np.float32)
+    return np.rint(units / scales[:, None]).astype(np.int8), scales
+
+
+def piece_rarity(pieces: Ints, starts: NDArray[np.int64], vocabulary: int) -> Singles:
+    """Inverse document frequency of every word piece, shape (vocabulary,): ln(1 + (N - df + .5) / (df + .5))."""
+    documents = len(starts) - 1
+    owner = np.repeat(np.arange(documents, dtype=np.int64), np.diff(starts))
+    held = np.unique(owner * vocabulary + pieces) % vocabulary
+    frequency = np.bincount(held, minlength=vocabulary)
+    rarity: Singles = np.log1p((documents - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+    return rarity

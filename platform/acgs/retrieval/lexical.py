@@ -1,0 +1,113 @@
+"""The lexical leg: BM25 over stemmed terms, and what the terms say of single candidates.
+
+Scores of every (term, document) pair are worked out when the index is built (bm25s, Lu 2024, with Lucene's idf), so a
+query adds up postings. The arrays lie in plain `.npy` files and are memory-mapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import bm25s
+import numpy as np
+from numpy.typing import NDArray
+
+from acgs.retrieval.analysis import pairs, terms
+
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+PAIR_K1: Final = 1.2
+PAIR_B: Final = 0.4
+"""Pairs of terms are rare, so their number in a document says less of its length than of its subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """BM25 scores by term, as compressed columns over documents."""
+
+    data: Singles
+    """(postings,) score of the term in the document"""
+    indices: Ints
+    """(postings,) document numbers, ascending within a term"""
+    starts: NDArray[np.int64]
+    """(terms + 1,) where each term's postings begin"""
+    vocabulary: dict[str, int]
+    documents: int
+
+    def known(self, words: Sequence[str]) -> list[int]:
+        """Numbers of the words that occur in the corpus; a repeated word counts again."""
+        return [self.vocabulary[word] for word in words if word in self.vocabulary]
+
+    def scores(self, numbers: Sequence[int]) -> Singles:
+        """Summed scores of all documents, shape (documents,)."""
+        total = np.zeros(self.documents, dtype=np.float32)
+        for number in numbers:
+            begin, end = self.starts[number], self.starts[number + 1]
+            # A document stands at most once among a term's postings, so plain indexing adds correctly.
+            total[self.indices[begin:end]] += self.data[begin:end]
+        return total
+
+    def of_candidates(self, numbers: Sequence[int], candidates: Ints) -> Singles:
+        """Scores of each term in each candidate, shape (terms, candidates); 0 where it does not occur."""
+        found = np.zeros((len(numbers), len(candidates)), dtype=np.float32)
+        for row, number in enumerate(numbers):
+            begin, end = self.starts[number], self.starts[number + 1]
+            holders = self.indices[begin:end]
+            places = np.minimum(np.searchsorted(holders, candidates), len(holders) - 1)
+            found[row] = np.where(holders[places] == candidates, self.data[begin:end][places], 0.0)
+        return found
+
+
+def build_postings(texts: Sequence[Sequence[str]], k1: float, b: float) -> Postings:
+    """Index analysed texts with BM25's saturation k1 and length normalisation b."""
+    index: Any = bm25s.BM25(k1=k1, b=b, method="lucene")
+    index.index([list(text) for text in texts], show_progress=False)
+    found = index.scores
+    data, indices, starts = found["data"], found["indices"], found["indptr"]
+    vocabulary = {str(word): int(number) for word, number in index.vocab_dict.items() if word}
+    order = np.lexsort((indices, np.repeat(np.arange(len(starts) - 1), np.diff(starts))))
+    return Postings(data[order].astype(np.float32), indices[order].astype(np.int32), starts, vocabulary, len(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalLeg:
+    """Postings of terms and of neighbouring pairs, with what is worked out from them once."""
+
+    words: Postings
+    pairs: Postings
+    norms: Singles
+    """(documents,) Euclidean length of each document's term scores"""
+    idf: Singles
+    """(terms,) ln(1 + (N - df + .5) / (df + .5))"""
+
+    def analyse(self, query: str) -> LexicalQuery:
+        """The query's terms that the corpus knows."""
+        words = terms(query)
+        return LexicalQuery(self.words.known(words), self.pairs.known(pairs(words)), len(words))
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalQuery:
+    """A query as term numbers."""
+
+    words: list[int]
+    pairs: list[int]
+    length: int
+    """Terms after analysis, known or not."""
+
+
+def build_leg(contents: Sequence[str], k1: float, b: float) -> LexicalLeg:
+    """Index documents by their contents."""
+    texts = [terms(content) for content in contents]
+    return derive(build_postings(texts, k1, b), build_postings([pairs(text) for text in texts], PAIR_K1, PAIR_B))
+
+
+def derive(words: Postings, neighbours: Postings) -> LexicalLeg:
+    """A leg from its postings."""
+    squares = np.bincount(words.indices, weights=words.data.astype(np.float64) ** 2, minlength=words.documents)
+    frequency = np.diff(words.starts).astype(np.float64)
+    idf = np.log1p((words.documents - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+    return LexicalLeg(words, neighbours, np.sqrt(squares).astype(np.float32), idf)

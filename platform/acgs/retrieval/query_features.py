@@ -1,0 +1,89 @@
+"""What the first stage tells of a query: features that predict what reranking would gain.
+
+Query performance prediction after the first stage: entropy of the scores, NQC (Shtok et al. 2012), simplified clarity
+(He and Ounis 2004, with document frequencies), agreement of the legs. No feature looks at a judgement.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acgs.retrieval.lexical import LexicalQuery
+
+Singles = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+NAMES: Final = (
+    "entropy",
+    "length",
+    "nl_confidence",
+    "nqc",
+    "clarity",
+    "overlap",
+    "margin",
+    "spread",
+    "top_dense",
+    "rarest",
+)
+"""entropy: of the fused scores of the first candidates, in [0, 1]; length: terms; nl_confidence: see that module;
+nqc: deviation of the first BM25 scores over their mean; clarity: nats; overlap: Jaccard of the legs' first ten;
+margin: first minus second fused score; spread: first minus tenth; top_dense: highest inner product; rarest: highest idf."""
+
+_DEPTH: Final = 50
+_FIRST: Final = 10
+
+
+def query_features(
+    query: LexicalQuery,
+    nl_confidence: float,
+    idf: Singles,
+    fused: Singles,
+    lexical: Singles,
+    dense: Singles,
+) -> Floats:
+    """Features in the order of `NAMES`, shape (10,).
+
+    Args:
+        idf: by term, of the corpus.
+        fused, lexical, dense: scores of the candidates, shape (candidates,), in the same order.
+    """
+    top = np.sort(fused)[::-1][:_DEPTH].astype(np.float64)
+    words = np.sort(lexical)[::-1][:_DEPTH].astype(np.float64)
+    rarity = idf[query.words].astype(np.float64)
+    first = _leaders(lexical)
+    other = _leaders(dense)
+    union = len(first | other)
+    return np.array(
+        [
+            _entropy(top),
+            query.length,
+            nl_confidence,
+            words.std() / words.mean() if len(words) and words.mean() > 0 else 0.0,
+            rarity.mean() - np.log(len(rarity)) if len(rarity) else 0.0,
+            len(first & other) / union if union else 0.0,
+            top[0] - top[1] if len(top) > 1 else 0.0,
+            top[0] - top[min(_FIRST, len(top)) - 1] if len(top) else 0.0,
+            float(dense.max(initial=0.0)),
+            float(rarity.max(initial=0.0)),
+        ],
+        dtype=np.float64,
+    )
+
+
+def _entropy(scores: Floats) -> float:
+    """Of scores taken as shares of their sum, over its highest possible value; 1 where all are alike."""
+    total = scores.sum()
+    if len(scores) < 2 or total <= 0:
+        return 1.0
+    shares = scores[scores > 0] / total
+    return float(-(shares * np.log(shares)).sum() / np.log(len(scores)))
+
+
+def _leaders(scores: Singles) -> set[int]:
+    if not len(scores) or float(scores.max()) <= 0:
+        return set()
+    return set(np.argsort(-scores, kind="stable")[:_FIRST].tolist())
