@@ -24,7 +24,7 @@ from acgs.causal.checks import (
 )
 from acgs.causal.comparison import Comparison, compare
 from acgs.causal.controls import Placebo, check_placebo, measure_placebos
-from acgs.causal.estimators import Estimate, two_sided_p
+from acgs.causal.estimators import Estimate
 from acgs.causal.permutation import RandomisationTest
 from acgs.causal.plan import AuditPlan
 from acgs.causal.planted import Recovery, check_recovery, plant_effects, plant_rewards
@@ -141,7 +141,7 @@ def _measure_arms(table: LoggedTable, plan: AuditPlan, found: _Findings) -> Comp
 def _examine_arms(table: LoggedTable, plan: AuditPlan, found: _Findings) -> None:
     compared = _measure_arms(table, plan, found)
 
-    def placebo(with_control: LoggedTable) -> tuple[Estimate, float, float]:
+    def placebo(with_control: LoggedTable) -> tuple[Estimate, float, float | None]:
         judged = compare(with_control, plan)
         spread = spread_within_arms(judged.table.outcome, judged.table.treated)
         return judged.answer, spread, judged.randomisation(plan).p_value
@@ -172,9 +172,9 @@ def _measure_policy(table: LoggedTable, plan: AuditPlan, found: _Findings) -> Po
 def _examine_policy(table: LoggedTable, plan: AuditPlan, found: _Findings) -> None:
     compared = _measure_policy(table, plan, found)
 
-    def placebo(with_control: LoggedTable) -> tuple[Estimate, float, float]:
+    def placebo(with_control: LoggedTable) -> tuple[Estimate, float, float | None]:
         answer = compare_policy(with_control, plan).answer
-        return answer, float(with_control.outcome.std(ddof=1)), two_sided_p(answer)
+        return answer, float(with_control.outcome.std(ddof=1)), None
 
     found.placebos = measure_placebos(table, plan, placebo)
     _judge_controls(table, plan, found)

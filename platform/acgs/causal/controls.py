@@ -9,11 +9,11 @@ pass, each at the full level (Berger 1982).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from acgs.causal.checks import Check
-from acgs.causal.estimators import Estimate
+from acgs.causal.estimators import Estimate, two_sided_p
 from acgs.causal.plan import AuditPlan
 from acgs.causal.table import LoggedTable
 from acgs.statistics.evidence import InsufficientDataError, Verdict
@@ -30,14 +30,16 @@ class Placebo:
     upper: float
     """Of the interval whose inclusion in the margin is the equivalence test: two-sided 1 - 2 alpha."""
     p_value: float
-    """Of no effect, two-sided."""
+    """Of no effect, two-sided, by the estimate's own error."""
     adjusted: float
     """The same, adjusted for the number of controls (Holm 1979)."""
+    permutation_p: float | None
+    """Of no association within strata; None where there are no strata."""
     rows: int
 
 
-Measure = Callable[[LoggedTable], tuple[Estimate, float, float]]
-"""A table with a control as outcome -> the effect, the control's standard deviation, the p-value of no effect."""
+Measure = Callable[[LoggedTable], tuple[Estimate, float, float | None]]
+"""A table with a control as outcome -> the effect, the control's standard deviation, the permutation p-value."""
 
 
 def measure_placebos(table: LoggedTable, plan: AuditPlan, measure: Measure) -> list[Placebo]:
@@ -46,21 +48,30 @@ def measure_placebos(table: LoggedTable, plan: AuditPlan, measure: Measure) -> l
     Raises:
         InsufficientDataError: a control that does not vary.
     """
-    found = []
+    found: list[Placebo] = []
     for control in table.controls:
         try:
-            estimate, spread, p_value = measure(table.placebo(control))
+            estimate, spread, permutation_p = measure(table.placebo(control))
         except InsufficientDataError as error:
             raise InsufficientDataError(f"negative control {control}: {error.message}", field=control) from error
         low, high = estimate.interval(1 - 2 * plan.alpha)
-        found.append((control, estimate.value / spread, low / spread, high / spread, p_value))
+        p_value = two_sided_p(estimate)
+        found.append(
+            Placebo(
+                control=control,
+                value=estimate.value / spread,
+                lower=low / spread,
+                upper=high / spread,
+                p_value=p_value,
+                adjusted=p_value,
+                permutation_p=permutation_p,
+                rows=len(table),
+            )
+        )
     if not found:
         return []
-    adjusted = holm([p_value for *_others, p_value in found])
-    return [
-        Placebo(*figures, adjusted=float(after), rows=len(table))
-        for figures, after in zip(found, adjusted, strict=True)
-    ]
+    adjusted = holm([placebo.p_value for placebo in found])
+    return [replace(placebo, adjusted=float(after)) for placebo, after in zip(found, adjusted, strict=True)]
 
 
 def check_placebo(placebo: Placebo, plan: AuditPlan) -> Check:

@@ -16,7 +16,7 @@ PLAN = AuditPlan()
 
 
 def _placebo(value: float, half: float, p_value: float = 0.5, rows: int = 100) -> Placebo:
-    return Placebo("before", value, value - half, value + half, p_value, p_value, rows)
+    return Placebo("before", value, value - half, value + half, p_value, p_value, None, rows)
 
 
 def test_a_small_effect_that_is_known_well_passes_though_it_is_surely_not_zero() -> None:
@@ -44,18 +44,20 @@ def test_p_values_are_adjusted_for_the_number_of_controls_and_effects_are_in_sta
     columns = experiment(200) | {"second": np.arange(200.0)}
     table = table_of(columns, negative_controls=("before", "second"))
 
-    def measured(control: LoggedTable) -> tuple[Estimate, float, float]:
-        return Estimate("mean", 3.0, 1.0, 1000), 10.0, 0.03 if control.outcome[1] == 1.0 else 0.4
+    def measured(control: LoggedTable) -> tuple[Estimate, float, float | None]:
+        return Estimate("mean", 3.0, 1.0 if control.outcome[1] == 1.0 else 3.0, 1000), 10.0, 0.4
 
     first, second = measure_placebos(table, PLAN, measured)
-    assert (first.value, first.upper) == (0.3, pytest.approx(0.3 + 0.16463, abs=1e-4))
-    assert (second.p_value, second.adjusted, first.adjusted) == (0.03, 0.06, 0.4)
+    assert (second.value, second.upper) == (0.3, pytest.approx(0.3 + 0.16463, abs=1e-4))
+    assert first.p_value == pytest.approx(0.3176, abs=1e-3)
+    assert (first.adjusted, second.adjusted) == (first.p_value, 2 * second.p_value)
+    assert first.permutation_p == 0.4
 
 
 def test_a_control_that_does_not_vary_is_named() -> None:
     table = table_of(experiment(200) | {"flat": np.ones(200)}, negative_controls=("flat",))
 
-    def fails(_control: LoggedTable) -> tuple[Estimate, float, float]:
+    def fails(_control: LoggedTable) -> tuple[Estimate, float, float | None]:
         raise InsufficientDataError("the outcome does not vary")
 
     with pytest.raises(InsufficientDataError, match="negative control flat"):
