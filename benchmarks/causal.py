@@ -24,6 +24,8 @@ from acgs.causal.reading import drop_gaps, read_columns
 
 ACIC_TRUTH = (2.128, 4.679, 4.752, 4.796, 3.353)
 NHEFS_PUBLISHED = 3.4
+_NARROWEST = 130
+"""Columns of text that the table needs, also where it is written to a file."""
 NHEFS_COVARIATES = ("sex", "race", "age", "education", "smokeintensity", "smokeyrs", "exercise", "active", "wt71")
 
 
@@ -116,7 +118,7 @@ def show(rows: list[dict[str, Any]], plants: int) -> None:
             "-" if row["planted_held"] is None else str(row["planted_held"]),
             row["verdict"],
         )
-    Console().print(table)
+    Console(width=max(_NARROWEST, Console().width)).print(table)
     for row in rows:
         for reason in row["reasons"]:
             Console(soft_wrap=True).print(f"{row['log']}: {reason}", highlight=False, markup=False)
