@@ -80,6 +80,7 @@ def distil_encoder(
 def index(
     corpus: Annotated[Path, typer.Argument(help="docs.jsonl, or the folder that holds it.")],
     output: IndexFolder,
+    *,
     encoder: EncoderName = "minilm",
     k1: Annotated[float, typer.Option(help="BM25: how fast a term's repetitions saturate.")] = 1.2,
     b: Annotated[float, typer.Option(help="BM25: how much a document's length counts, 0 to 1.")] = 0.75,
@@ -123,6 +124,7 @@ def index(
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     folder: IndexFolder,
+    *,
     topk: Annotated[int, typer.Option(help="How many passages.", min=1)] = 10,
     config: ConfigurationFile = None,
     router: RouterFile = None,
@@ -154,6 +156,7 @@ def search(
 def evaluate(
     corpus: Corpus,
     folder: IndexFolder,
+    *,
     config: ConfigurationFile = None,
     router: RouterFile = None,
     encoder: EncoderName = "minilm",

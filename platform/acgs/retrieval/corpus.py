@@ -1,14 +1,13 @@
 """Corpora in BEIR's layout: documents, queries and relevance judgements, checked as they are read.
 
 A folder holds `docs.jsonl` (or BEIR's `corpus.jsonl`) with `_id`, `title`, `text`; `queries.jsonl` with `_id`, `text`;
-and `qrels.tsv` (or `qrels/test.tsv`) with query, document and grade, or TREC's four columns.
+and `qrels.tsv` (or `qrels/test.tsv`) with query, document and grade, or TREC's query, 0, document and grade.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +20,9 @@ from acgs.files import write_atomic
 DOCUMENT_FILES: Final = ("docs.jsonl", "corpus.jsonl")
 QUERY_FILE: Final = "queries.jsonl"
 JUDGEMENT_FILES: Final = ("qrels.tsv", "qrels/test.tsv")
-_GRADE_COLUMNS: Final = {3: 2, 4: 3}
-"""Number of columns -> the column of the grade: BEIR's `query document grade`, TREC's `query 0 document grade`."""
+_HEADER: Final = ("query-id", "query_id", "query")
+_BREAKS: Final = ("\t", "\n", "\r")
+"""What an id may not hold: qrels put one pair a line, with tabs between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +59,28 @@ def read_documents(path: Path) -> list[Document]:
     """Documents of a JSON lines file, or of the folder that holds one.
 
     Raises:
-        InvalidInputError: the file cannot be read or is empty, a line is no document, or an id stands twice.
+        InvalidInputError: the file cannot be read, a line is no document, or as `check_documents`.
     """
     file = _find(path, DOCUMENT_FILES) if path.is_dir() else path
     documents = [
         Document(_text(row, "_id", where), _optional(row, "title", where), _text(row, "text", where, empty=True))
         for where, row in _json_lines(file)
     ]
-    if not documents:
-        raise InvalidInputError(f"{file.name} holds no documents; there is nothing to search", field="docs")
-    _refuse_repeated([document.id for document in documents], file.name)
-    if not any(document.content.strip() for document in documents):
-        raise InvalidInputError(f"every document of {file.name} is empty; there is nothing to search", field="docs")
+    check_documents(documents, file.name)
     return documents
+
+
+def check_documents(documents: Sequence[Document], where: str) -> None:
+    """Refuse documents that cannot be searched, or told apart.
+
+    Raises:
+        InvalidInputError: there are none, all are empty, or an id stands twice.
+    """
+    if not documents:
+        raise InvalidInputError(f"{where} holds no documents; there is nothing to search", field="docs")
+    _refuse_repeated([document.id for document in documents], where)
+    if not any(document.content.strip() for document in documents):
+        raise InvalidInputError(f"every document of {where} is empty; there is nothing to search", field="docs")
 
 
 def read_queries(path: Path) -> dict[str, str]:
@@ -92,29 +101,26 @@ def read_judgements(path: Path) -> dict[str, dict[str, int]]:
     """Grades by document id, by query id.
 
     Raises:
-        InvalidInputError: the file cannot be read, a row has not 3 or 4 columns, a grade is no whole number, or a pair is
-            judged twice.
+        InvalidInputError: the file cannot be read, a row has not 3 or 4 columns, a grade is no whole number, or a pair
+            is judged twice.
     """
     file = _find(path, JUDGEMENT_FILES) if path.is_dir() else path
     judgements: dict[str, dict[str, int]] = {}
-    with _opened(file) as handle:
-        for number, columns in enumerate(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE), start=1):
-            cells = columns if len(columns) > 1 else (columns[0].split() if columns else [])
-            where = f"{file.name}, line {number}"
-            if not cells or (number == 1 and cells[0] in ("query-id", "query_id", "query")):
-                continue
-            if len(cells) not in _GRADE_COLUMNS:
-                raise InvalidInputError(f"{where}: {len(cells)} columns; give query, document and grade", field="qrels")
-            query, document, grade = cells[0], cells[-2], cells[_GRADE_COLUMNS[len(cells)]]
-            try:
-                value = int(grade)
-            except ValueError:
-                raise InvalidInputError(f"{where}: the grade is not a whole number", field="qrels") from None
-            if document in judgements.setdefault(query, {}):
-                raise InvalidInputError(
-                    f"{where}: document {document} is judged twice for query {query}", field="qrels"
-                )
-            judgements[query][document] = value
+    for number, line in enumerate(_utf8(file).split("\n"), start=1):
+        cells = line.rstrip("\r").split("\t") if "\t" in line else line.split()
+        where = f"{file.name}, line {number}"
+        if not cells or (number == 1 and cells[0] in _HEADER):
+            continue
+        if len(cells) not in (3, 4):
+            raise InvalidInputError(f"{where}: {len(cells)} columns; give query, document and grade", field="qrels")
+        query, document, grade = cells[0], cells[-2], cells[-1]
+        try:
+            value = int(grade)
+        except ValueError:
+            raise InvalidInputError(f"{where}: the grade is not a whole number", field="qrels") from None
+        if document in judgements.setdefault(query, {}):
+            raise InvalidInputError(f"{where}: document {document} is judged twice for query {query}", field="qrels")
+        judgements[query][document] = value
     if not judgements:
         raise InvalidInputError(f"{file.name} holds no judgements", field="qrels")
     return judgements
@@ -164,7 +170,7 @@ def corpus_digest(documents: Sequence[Document]) -> str:
     return total.hexdigest()
 
 
-def _lines(rows: Iterator[dict[str, str]] | Any) -> bytes:
+def _lines(rows: Iterable[dict[str, str]]) -> bytes:
     return b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
@@ -172,11 +178,13 @@ def _find(folder: Path, names: tuple[str, ...]) -> Path:
     return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
 
 
-def _opened(path: Path) -> Any:
+def _utf8(path: Path) -> str:
     try:
-        return path.open(encoding="utf-8", newline="")
+        return path.read_bytes().decode()
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror}", field=path.name) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path.name} is not UTF-8 text", field=path.name) from error
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -199,8 +207,11 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _text(row: Mapping[str, Any], name: str, where: str, *, empty: bool = False) -> str:
     value = row.get(name, row.get("id") if name == "_id" else None)
-    if isinstance(value, int) and name == "_id":
-        value = str(value)
+    if name == "_id":
+        # Some corpora number their documents.
+        value = str(value) if type(value) is int else value
+        if isinstance(value, str) and any(mark in value for mark in _BREAKS):
+            raise InvalidInputError(f"{where}: the id holds a tab or a line break", field=name)
     if not isinstance(value, str) or not (empty or value.strip()):
         raise InvalidInputError(f"{where}: '{name}' must be text", field=name)
     return value

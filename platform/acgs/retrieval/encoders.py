@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
@@ -106,19 +107,17 @@ class TransformerEncoder:
             from transformers.utils.logging import disable_progress_bar
         except ImportError as error:
             raise UnavailableError("transformers need the extra 'retrieval': pip install 'acgs[retrieval]'") from error
-        disable_progress_bar()
+        quiet: Any = disable_progress_bar
+        quiet()
         self.name = name
         self._pooling = _pooling(folder)
+        self._tokenizer = _tokenizer(folder / "tokenizer.json")
         try:
-            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
-            self.digest = _digest(folder, ("config.json", "model.safetensors", "tokenizer.json"))
-        except (OSError, ValueError, KeyError, Exception) as error:
-            if not isinstance(error, OSError | ValueError | KeyError) and "tokenizers" not in type(error).__module__:
-                raise
-            raise InvalidInputError(
-                f"{folder.name} holds no encoder: {str(error).splitlines()[0]}", field="encoder"
-            ) from error
+            self.digest = _digest(folder, _digested(self._pooling))
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            first = (str(error).splitlines() or ["no reason given"])[0]
+            raise InvalidInputError(f"{folder.name} holds no encoder: {first}", field="encoder") from error
         self._tokenizer.enable_truncation(min(MAX_TOKENS, int(self._model.config.max_position_embeddings)))
         self._tokenizer.enable_padding()
         self.width = int(self._model.config.hidden_size)
@@ -165,18 +164,23 @@ class StaticEncoder:
         """Open a folder written by `distil_static`.
 
         Raises:
-            InvalidInputError: it holds no such embeddings.
+            InvalidInputError: it holds no such embeddings, or they do not fit its tokenizer.
         """
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         self.name = f"static:{folder.name}"
+        self._tokenizer = _tokenizer(folder / _STATIC_FILES[1])
         try:
             self._table: Singles = load_file(folder / _STATIC_FILES[0])["embedding"]
-            self._tokenizer = Tokenizer.from_file(str(folder / _STATIC_FILES[1]))
             self.digest = _digest(folder, _STATIC_FILES)
         except (OSError, KeyError, SafetensorError) as error:
             raise InvalidInputError(f"{folder.name} holds no static embeddings: {error}", field="encoder") from error
+        if self._table.dtype != np.float32 or self._table.ndim != 2 or not np.isfinite(self._table).all():
+            raise InvalidInputError(f"the embeddings of {folder.name} are no table of finite numbers", field="encoder")
+        if len(self._table) < self._tokenizer.get_vocab_size():
+            raise InvalidInputError(
+                f"the embeddings of {folder.name} are not those of its tokenizer; distil it again", field="encoder"
+            )
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.pieces, self.width = self._table.shape
@@ -186,13 +190,10 @@ class StaticEncoder:
         """Vectors and token embeddings."""
         read = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         pieces = [np.array(item.ids, dtype=np.int32) for item in read]
-        states = [self._table[ids] for ids in pieces]
+        states: list[Singles] = [self._table[ids] for ids in pieces]
         means = [state.mean(axis=0) if len(state) else np.zeros(self.width, np.float32) for state in states]
-        vectors = np.array(means, dtype=np.float32).reshape(len(texts), self.width)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.where(lengths > 0, lengths, 1.0)
-        units = [state / np.maximum(np.linalg.norm(state, axis=1, keepdims=True), 1e-9) for state in states]
-        return _joined(vectors, units, pieces, self.width)
+        vectors: Singles = np.array(means, dtype=np.float32).reshape(len(texts), self.width)
+        return _joined(_of_length_1(vectors), [_of_length_1(state) for state in states], pieces, self.width)
 
 
 def distil_static(source: str, folder: Path, *, width: int = 256) -> None:
@@ -208,8 +209,8 @@ def distil_static(source: str, folder: Path, *, width: int = 256) -> None:
     if not isinstance(encoder, TransformerEncoder):
         raise InvalidInputError("static embeddings are distilled from a transformer", field="encoder")
     origin = minilm_folder() if source == MINILM else Path(source)
-    tokenizer = Tokenizer.from_file(str(origin / "tokenizer.json"))
-    words = [tokenizer.id_to_token(number).removeprefix("##") for number in range(encoder.pieces)]
+    tokenizer = _tokenizer(origin / "tokenizer.json")
+    words = [(tokenizer.id_to_token(number) or "").removeprefix("##") for number in range(encoder.pieces)]
     matrix = encoder.encode(words).vectors.astype(np.float64)
     matrix -= matrix.mean(axis=0)
     _, _, components = np.linalg.svd(matrix, full_matrices=False)
@@ -228,9 +229,17 @@ def require_same(encoder: Encoder, digest: str) -> None:
     """
     if encoder.digest != digest:
         raise IntegrityError(
-            f"the encoder {encoder.name} is not the one this index was made with; name that one or build the index anew",
+            f"the encoder {encoder.name} is not the one this index was made with; name that one, or build anew"
+            " with this one",
             field="encoder",
         )
+
+
+def _of_length_1(rows: Singles) -> Singles:
+    """Rows scaled to length 1; a row of zeros stays as it is."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Singles = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return scaled
 
 
 def _joined(vectors: Singles, states: Sequence[Singles], pieces: Sequence[Ints], width: int) -> Encoded:
@@ -256,6 +265,19 @@ def _pooling(folder: Path) -> str:
     raise InvalidInputError(
         f"{folder.name} pools by {', '.join(modes) or 'nothing'}; mean and cls are known", field="encoder"
     )
+
+
+def _tokenizer(file: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise InvalidInputError(f"{file.parent.name} holds no tokenizer that can be read", field="encoder") from error
+
+
+def _digested(pooling: str) -> tuple[str, ...]:
+    """Files that decide a transformer's vectors; mean pooling is what a folder without a word on it gets."""
+    files = ("config.json", "model.safetensors", "tokenizer.json")
+    return files if pooling == "mean" else (*files, "1_Pooling/config.json")
 
 
 def _digest(folder: Path, names: Sequence[str]) -> str:

@@ -125,7 +125,7 @@ def evaluate_searcher(
 
 
 def interval(values: Floats, seed: int) -> tuple[float, float] | None:
-    """Two-sided 95 % interval of a mean over queries (BCa bootstrap); None where the queries are too few or all alike."""
+    """Two-sided 95 % interval of a mean over queries (BCa bootstrap); None where they are too few or all alike."""
     try:
         bounds = paired_bca(values, confidence=0.975, seed=seed)
     except InsufficientDataError:

@@ -2,8 +2,9 @@
 
 Maximise the mean predicted gain over queries so that the mean cost stays within a budget, and the chance that a query
 takes longer than a limit stays below 5 %. Both constraints are linear in a randomised policy, so the problem is a
-multiple-choice knapsack whose linear relaxation is solved exactly by sorting; dual ascent finds the same multiplier
-from samples (Boyd and Vandenberghe 2004, section 5), and its thresholds are what the search path evaluates.
+multiple-choice knapsack whose linear relaxation is solved exactly. Dual ascent prices a millisecond (Boyd and
+Vandenberghe 2004, section 5) and bounds what any policy could gain; the thresholds are the best feasible pair, and the
+duality gap says how far from that bound they are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acgs.errors import InvalidInputError
-from acgs.statistics.evidence import InsufficientDataError
+from acgs.statistics.evidence import InsufficientDataError, sample
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,6 +24,8 @@ Ints = NDArray[np.int64]
 ROUTES: Final = 3
 """None, cheap rerank, full rerank, in the order of the columns below."""
 _ITERATIONS: Final = 2000
+_RESOLUTION: Final = 1e-9
+"""Scores closer than this part of the largest are taken as equal: no threshold in floats could part them reliably."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +42,32 @@ class GateProblem:
     """(3,) chance that a query on the route takes longer than the latency limit"""
     late_limit: float = 0.05
 
+    @property
+    def late_allowed(self) -> float:
+        """The limit, or what the base itself is late by: no gate can undo that."""
+        return max(self.late_limit, float(self.late[0]))
+
     def checked(self) -> GateProblem:
         """Itself.
 
         Raises:
-            InvalidInputError: shapes differ, values are not finite, or a cost or budget is negative.
+            InvalidInputError: shapes differ, values are not finite, a cost or budget is negative, a chance lies outside
+                [0, 1], or doing nothing has a gain or a cost.
             InsufficientDataError: there is no query.
         """
-        if self.gains.ndim != 2 or self.gains.shape[1] != ROUTES or self.costs_ms.shape != (ROUTES,):
-            raise InvalidInputError("the gate needs gains (queries, 3) and costs (3,)", field="gains")
-        if not (np.isfinite(self.gains).all() and np.isfinite(self.costs_ms).all() and np.isfinite(self.late).all()):
-            raise InvalidInputError("gains, costs and chances must be finite numbers", field="gains")
+        if self.gains.ndim != 2 or self.gains.shape[1] != ROUTES:
+            raise InvalidInputError("the gate needs gains of shape (queries, 3)", field="gains")
+        if self.costs_ms.shape != (ROUTES,) or self.late.shape != (ROUTES,):
+            raise InvalidInputError("the gate needs three costs and three chances to be late", field="costs_ms")
+        for values in (self.gains, self.costs_ms, self.late, (self.budget_ms, self.late_limit)):
+            if not np.isfinite(values).all():
+                raise InvalidInputError("gains, costs, chances and limits must be finite numbers", field="gains")
         if (self.costs_ms < 0).any() or self.budget_ms < 0:
             raise InvalidInputError("costs and budget must not be negative", field="budget_ms")
+        if min(*self.late, self.late_limit) < 0 or max(*self.late, self.late_limit) > 1:
+            raise InvalidInputError("chances to be late lie between 0 and 1", field="late")
+        if self.gains[:, 0].any() or self.costs_ms[0]:
+            raise InvalidInputError("doing nothing gains nothing and costs nothing", field="gains")
         if not len(self.gains):
             raise InsufficientDataError("a gate cannot be chosen without queries", field="gains")
         return self
@@ -88,8 +104,8 @@ class GateSolution:
 def solve_gate(problem: GateProblem, scores: Floats) -> GateSolution:
     """Thresholds on `scores` (queries,), the predicted gain of the full rerank.
 
-    The multipliers price each route; thresholds are placed where the sorted scores change route under these prices, and
-    among the candidates around them the feasible pair of highest mean predicted gain is taken.
+    Of all pairs of cuts through the sorted scores the feasible one of highest mean predicted gain is taken; of equal
+    ones that which reranks least.
 
     Raises:
         InvalidInputError, InsufficientDataError: as `GateProblem.checked`.
@@ -104,7 +120,7 @@ def solve_gate(problem: GateProblem, scores: Floats) -> GateSolution:
     rows = np.arange(len(scores))
     shares = np.bincount(routes, minlength=ROUTES) / len(scores)
     dual = float((problem.gains - prices).max(axis=1).mean())
-    dual += multiplier * problem.budget_ms + late_multiplier * problem.late_limit
+    dual += multiplier * problem.budget_ms + late_multiplier * problem.late_allowed
     return GateSolution(
         theta_star=theta,
         delta=delta,
@@ -136,7 +152,7 @@ def dual_ascent(problem: GateProblem) -> tuple[float, float, Floats]:
         shares = np.bincount(chosen, minlength=ROUTES) / len(chosen)
         rate = 1.0 / np.sqrt(step + 1.0)
         over = float(shares @ problem.costs_ms) - problem.budget_ms
-        late_over = float(shares @ problem.late) - problem.late_limit
+        late_over = float(shares @ problem.late) - problem.late_allowed
         price = max(0.0, price + rate * scale * over / max(problem.budget_ms, float(problem.costs_ms.max()), 1e-9))
         late_price = max(0.0, late_price + rate * late_scale * late_over)
         trajectory[step], late_trajectory[step] = price, late_price
@@ -159,12 +175,10 @@ def knapsack_optimum(problem: GateProblem) -> float:
     limits = vstack(
         [csr_array(np.tile(problem.costs_ms, n)[None, :] / n), csr_array(np.tile(problem.late, n)[None, :] / n)]
     )
-    # A gate cannot undo what the base itself is late by.
-    allowed = max(problem.late_limit, float(problem.late[0]))
     found = linprog(
         -problem.gains.ravel() / n,
         A_ub=limits,
-        b_ub=[problem.budget_ms, allowed],
+        b_ub=[problem.budget_ms, problem.late_allowed],
         A_eq=one_each,
         b_eq=np.ones(n),
         bounds=(0, 1),
@@ -187,29 +201,30 @@ def _thresholds(problem: GateProblem, scores: Floats) -> tuple[float, float]:
     order = np.argsort(-scores, kind="stable")
     n = len(scores)
     ranked = scores[order]
+    apart = _RESOLUTION * max(1.0, float(np.abs(ranked).max()))
     # Cut k puts the k highest scores above it; equal scores cannot be parted.
-    cuts = np.array([k for k in range(n + 1) if k in (0, n) or ranked[k - 1] > ranked[k]])
+    cuts = np.concatenate([[0], 1 + np.flatnonzero(ranked[:-1] - ranked[1:] > apart), [n]])
     sums = np.vstack([np.zeros(ROUTES), np.cumsum(problem.gains[order], axis=0)])
-    full, fired = np.meshgrid(cuts, cuts, indexing="ij")
-    gain = sums[full, 2] + sums[fired, 1] - sums[full, 1]
-    shares = np.stack([n - fired, fired - full, full], axis=-1) / n
-    allowed = max(problem.late_limit, float(problem.late[0]))
-    feasible = (
-        (full <= fired)
-        & (shares @ problem.costs_ms <= problem.budget_ms + 1e-12)
-        & (shares @ problem.late <= allowed + 1e-12)
-    )
-    best = np.unravel_index(np.argmax(np.where(feasible, gain, -np.inf)), gain.shape)
-    top = _between(ranked, int(full[best]))
-    low = _between(ranked, int(fired[best]))
+    best, chosen = -np.inf, (0, 0)
+    for full in cuts:
+        fired = cuts[cuts >= full]
+        shares = np.stack([n - fired, fired - full, np.full_like(fired, full)], axis=1) / n
+        feasible = (shares @ problem.costs_ms <= problem.budget_ms + 1e-12) & (
+            shares @ problem.late <= problem.late_allowed + 1e-12
+        )
+        gain = np.where(feasible, sums[full, 2] + sums[fired, 1] - sums[full, 1], -np.inf)
+        place = int(gain.argmax())
+        if gain[place] > best:
+            best, chosen = float(gain[place]), (int(full), int(fired[place]))
+    top, low = (_between(ranked, cut, apart) for cut in chosen)
     return top, top - low
 
 
-def _between(ranked: Floats, cut: int) -> float:
-    """A threshold with exactly `cut` of the descending scores at or above it."""
+def _between(ranked: Floats, cut: int, apart: float) -> float:
+    """A threshold with exactly `cut` of the descending scores at or above it; far above all where none shall fire."""
     if cut == 0:
-        return float(ranked[0]) + 1.0
-    return float(ranked[cut - 1]) if cut == len(ranked) else float((ranked[cut - 1] + ranked[cut]) / 2)
+        return float(ranked[0]) + max(1.0, float(np.abs(ranked).max()))
+    return float(ranked[-1]) - apart if cut == len(ranked) else float((ranked[cut - 1] + ranked[cut]) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +247,12 @@ def gate_curve(scores: Floats, realised: Floats) -> GateCurve:
     """The curve of realised gains (queries,) under a gate on `scores` (queries,).
 
     Raises:
+        InvalidInputError: not one finite score and gain for each query.
         InsufficientDataError: there is no query.
     """
-    if not len(scores):
-        raise InsufficientDataError("a gate's curve needs queries", field="scores")
+    scores, realised = sample(scores, "scores"), sample(realised, "realised")
+    if len(scores) != len(realised):
+        raise InvalidInputError("give one score and one realised gain for each query", field="scores")
     n = len(scores)
     by_score = realised[np.argsort(-scores, kind="stable")]
     helped = by_score > 0

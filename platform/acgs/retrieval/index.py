@@ -1,7 +1,7 @@
 """An index on disk: built with progress, resumed where it stopped, checked against its digests, memory-mapped.
 
-The folder holds plain arrays, the graph, the documents, and last of all `manifest.json`, which names every file with its
-SHA-256: a folder without it is no index. Parts that were encoded before an interruption are kept in `parts/`.
+The folder holds plain arrays, the graph, the documents, and last of all `manifest.json`, which names every file with
+its SHA-256, and its own: a folder without it is no index. What is encoded before an interruption is kept in `parts/`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,26 +19,35 @@ from typing import Any, Final
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from acgs.errors import IntegrityError, InvalidInputError
 from acgs.files import write_atomic
 from acgs.retrieval import analysis
-from acgs.retrieval.corpus import Document, corpus_digest
+from acgs.retrieval.corpus import Document, check_documents, corpus_digest
 from acgs.retrieval.documents import DocumentFile, pack
-from acgs.retrieval.encoders import Encoded, Encoder
-from acgs.retrieval.late_interaction import TokenStates, fit_projection, piece_rarity, quantise
+from acgs.retrieval.encoders import Encoder
+from acgs.retrieval.encoding import CorpusEncoding, encode_corpus
+from acgs.retrieval.late_interaction import TokenStates, piece_rarity
 from acgs.retrieval.lexical import LexicalLeg, Postings, build_leg, derive
 from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, build_graph, load_graph
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
 PARTS: Final = "parts"
-_PART_DOCUMENTS: Final = 256
-"""Documents encoded between two writes: what an interruption costs at most."""
-_PROJECTION_SAMPLE: Final = 512
-"""Documents from whose tokens the projection is fitted."""
-_PROJECTION_SEED: Final = 20260801
+_POSTINGS: Final = ("json", "data.npy", "indices.npy", "starts.npy")
+_GRAPH: Final = "graph.usearch"
+_FILES: Final = frozenset(
+    (
+        "documents.jsonl",
+        "documents.starts.npy",
+        _GRAPH,
+        *(f"lexical.{leg}.{part}" for leg in ("words", "pairs") for part in _POSTINGS),
+        *(f"tokens.{part}.npy" for part in ("projection", "values", "scales", "starts", "rarity")),
+        "vectors.npy",
+    )
+)
+"""What an index consists of, beside its manifest."""
 
 
 class Bm25Options(BaseModel):
@@ -68,7 +78,8 @@ class IndexManifest(BaseModel):
     @property
     def digest(self) -> str:
         """SHA-256 that names the index."""
-        return hashlib.sha256(_canonical(self)).hexdigest()
+        fields = self.model_dump(mode="json")
+        return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,7 @@ class Index:
 
     def graph(self, ef: int) -> GraphSearch:
         """Search through the graph; each call maps it anew, so that two may differ in `ef`."""
-        graph = load_graph(self.folder / "graph.usearch", self.manifest.documents, self.vectors.shape[1])
+        graph = load_graph(self.folder / _GRAPH, self.manifest.documents, self.vectors.shape[1])
         return GraphSearch(graph, self.vectors, ef)
 
 
@@ -102,48 +113,49 @@ def build_index(
     graph: GraphOptions | None = None,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> IndexManifest:
-    """Build an index, or go on with one that was interrupted; an index of the same making is left as it is.
+    """Build an index, or go on with one that was interrupted.
+
+    An intact index of the same making is left as it is; any other is searched until the new one's files are written.
 
     Args:
         advance: called with the number of documents that were encoded since the last call.
 
     Raises:
-        InvalidInputError: the folder holds something else than an index.
+        InvalidInputError: the documents cannot be searched or told apart, the encoder gives no numbers, or the folder
+            holds something else than an index.
     """
+    check_documents(documents, "the corpus")
     bm25, graph = bm25 or Bm25Options(), graph or GraphOptions()
     corpus = corpus_digest(documents)
-    made = _manifest(folder) if (folder / MANIFEST).is_file() else None
-    if made is not None:
-        same = (made.corpus_sha256, made.encoder_sha256, made.bm25, made.graph, made.format, made.analysis)
-        if same == (corpus, encoder.digest, bm25, graph, FORMAT, analysis.VERSION):
-            advance(len(documents))
-            return made
-    elif folder.is_dir() and any(item.name != PARTS and not item.name.startswith(".") for item in folder.iterdir()):
-        if not (folder / PARTS).is_dir():
-            raise InvalidInputError(
-                f"{folder.name} holds files that are no index; give an empty folder", field="output"
-            )
-    (folder / MANIFEST).unlink(missing_ok=True)
-    parts = folder / PARTS / f"{corpus[:16]}-{encoder.digest[:16]}"
-    encoded = _encode(documents, encoder, parts, advance)
-    arrays = _arrays(documents, encoded, bm25)
-    files = {}
-    content, starts = pack(documents)
-    for name, data in (
-        ("documents.jsonl", content),
-        ("documents.starts.npy", _npy(starts)),
-        ("lexical.words.json", orjson.dumps(arrays.words.vocabulary)),
-        ("lexical.pairs.json", orjson.dumps(arrays.pairs.vocabulary)),
-        *((name, _npy(array)) for name, array in arrays.named.items()),
+    made = _intact(folder)
+    if made is not None and (made.corpus_sha256, made.encoder_sha256, made.bm25, made.graph) == (
+        corpus,
+        encoder.digest,
+        bm25,
+        graph,
     ):
-        write_atomic(folder / name, data)
-        files[name] = hashlib.sha256(data).hexdigest()
-    temporary = folder / ".graph.usearch"
-    build_graph(arrays.named["vectors.npy"], graph).save(str(temporary))
-    with temporary.open("rb+") as handle:
-        os.fsync(handle.fileno())
-        files["graph.usearch"] = hashlib.file_digest(handle, "sha256").hexdigest()
-    temporary.replace(folder / "graph.usearch")
+        advance(len(documents))
+        return made
+    _require_own(folder)
+    parts = folder / PARTS / f"{FORMAT}-{corpus[:16]}-{encoder.digest[:16]}"
+    encoded = encode_corpus(documents, encoder, parts, advance)
+    arrays = _arrays(documents, encoded, bm25)
+    content, starts = pack(documents)
+    files = {}
+    with _saved(build_graph(arrays.named["vectors.npy"], graph), folder / f".{_GRAPH}.{os.getpid()}") as temporary:
+        # From here until the new manifest is written the folder holds no index.
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for name, data in (
+            ("documents.jsonl", content),
+            ("documents.starts.npy", _npy(starts)),
+            ("lexical.words.json", orjson.dumps(arrays.words.vocabulary)),
+            ("lexical.pairs.json", orjson.dumps(arrays.pairs.vocabulary)),
+            *((name, _npy(array)) for name, array in arrays.named.items()),
+        ):
+            write_atomic(folder / name, data)
+            files[name] = hashlib.sha256(data).hexdigest()
+        files[_GRAPH] = _sha256(temporary)
+        temporary.replace(folder / _GRAPH)
     manifest = IndexManifest(
         documents=len(documents),
         tokens=len(encoded.pieces),
@@ -154,7 +166,8 @@ def build_index(
         graph=graph,
         files=dict(sorted(files.items())),
     )
-    write_atomic(folder / MANIFEST, manifest.model_dump_json(indent=1).encode() + b"\n")
+    stated = {**manifest.model_dump(mode="json"), "digest": manifest.digest}
+    write_atomic(folder / MANIFEST, orjson.dumps(stated, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return manifest
 
@@ -167,10 +180,7 @@ def open_index(folder: Path) -> Index:
         IntegrityError: a file is missing, changed or cut, or the index was made by another version.
     """
     manifest = _manifest(folder)
-    if (manifest.format, manifest.analysis) != (FORMAT, analysis.VERSION):
-        raise IntegrityError(f"the index {folder.name} was made by another version; build it anew", field="index")
-    for name, digest in manifest.files.items():
-        _check(folder / name, digest)
+    _check(folder, manifest)
     vectors = _mapped(folder, "vectors.npy")
     return Index(
         manifest=manifest,
@@ -189,61 +199,13 @@ def open_index(folder: Path) -> Index:
 
 
 @dataclass(frozen=True, slots=True)
-class _Encodings:
-    vectors: NDArray[np.float32]
-    projection: NDArray[np.float32]
-    values: NDArray[np.int8]
-    scales: NDArray[np.float32]
-    pieces: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    vocabulary: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Arrays:
     words: Postings
     pairs: Postings
     named: dict[str, NDArray[Any]]
 
 
-def _encode(documents: Sequence[Document], encoder: Encoder, parts: Path, advance: Callable[[int], None]) -> _Encodings:
-    """Encode the documents part by part; parts that are there already are read."""
-    from safetensors.numpy import load_file, save
-
-    parts.mkdir(parents=True, exist_ok=True)
-    projection_file = parts / "projection.safetensors"
-    if not projection_file.is_file():
-        chosen = np.random.default_rng(_PROJECTION_SEED).permutation(len(documents))[:_PROJECTION_SAMPLE]
-        sample = encoder.encode([documents[int(place)].content for place in chosen])
-        write_atomic(projection_file, save({"projection": np.ascontiguousarray(fit_projection(sample.states))}))
-    projection = load_file(projection_file)["projection"]
-    pieces = []
-    for begin in range(0, len(documents), _PART_DOCUMENTS):
-        file = parts / f"{begin:09d}.safetensors"
-        batch = documents[begin : begin + _PART_DOCUMENTS]
-        if not file.is_file():
-            write_atomic(file, save(_part(encoder.encode([item.content for item in batch]), projection)))
-        pieces.append(load_file(file))
-        advance(len(batch))
-    joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    starts = np.concatenate([[0], np.cumsum(joined["lengths"])]).astype(np.int64)
-    return _Encodings(
-        joined["vectors"], projection, joined["values"], joined["scales"], joined["pieces"], starts, encoder.pieces
-    )
-
-
-def _part(encoded: Encoded, projection: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    values, scales = quantise(encoded.states @ projection)
-    return {
-        "vectors": encoded.vectors,
-        "values": values,
-        "scales": scales,
-        "pieces": encoded.pieces,
-        "lengths": np.diff(encoded.starts),
-    }
-
-
-def _arrays(documents: Sequence[Document], encoded: _Encodings, bm25: Bm25Options) -> _Arrays:
+def _arrays(documents: Sequence[Document], encoded: CorpusEncoding, bm25: Bm25Options) -> _Arrays:
     leg = build_leg([item.content for item in documents], bm25.k1, bm25.b)
     named: dict[str, NDArray[Any]] = {
         "vectors.npy": encoded.vectors,
@@ -271,26 +233,74 @@ def _postings(folder: Path, name: str, manifest: IndexManifest) -> Postings:
 
 
 def _manifest(folder: Path) -> IndexManifest:
+    """The folder's manifest, if it is whole and of this version."""
     try:
-        return IndexManifest.model_validate_json((folder / MANIFEST).read_bytes())
+        stated = orjson.loads((folder / MANIFEST).read_bytes())
+        if (stated["format"], stated["analysis"]) != (FORMAT, analysis.VERSION):
+            raise IntegrityError(f"the index {folder.name} was made by another version; build it anew", field="index")
+        digest = stated.pop("digest")
+        manifest = IndexManifest.model_validate(stated)
     except OSError:
         raise InvalidInputError(
             f"{folder} holds no finished index; make one with 'acgs retrieval index'", field="index"
         ) from None
-    except ValidationError:
-        raise IntegrityError(
-            f"the manifest of the index {folder.name} is damaged; build it anew", field="index"
-        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _damaged(folder) from None
+    if manifest.digest != digest or manifest.files.keys() != _FILES:
+        raise _damaged(folder)
+    return manifest
 
 
-def _check(path: Path, digest: str) -> None:
+def _damaged(folder: Path) -> IntegrityError:
+    return IntegrityError(f"the manifest of the index {folder.name} is damaged; build it anew", field="index")
+
+
+def _check(folder: Path, manifest: IndexManifest) -> None:
+    """Compare every file with its digest."""
+    for name, digest in manifest.files.items():
+        try:
+            found = _sha256(folder / name)
+        except OSError:
+            raise IntegrityError(f"the index lacks {name}; build it anew", field="index") from None
+        if found != digest:
+            raise IntegrityError(f"{name} is not what the index was made with; build it anew", field="index")
+
+
+def _intact(folder: Path) -> IndexManifest | None:
+    """The manifest of an index that can be opened; None where there is none."""
     try:
-        with path.open("rb") as handle:
-            found = hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError:
-        raise IntegrityError(f"the index lacks {path.name}; build it anew", field="index") from None
-    if found != digest:
-        raise IntegrityError(f"{path.name} is not what the index was made with; build it anew", field="index")
+        manifest = _manifest(folder)
+        _check(folder, manifest)
+    except (InvalidInputError, IntegrityError):
+        return None
+    return manifest
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse to write among files that are not an index's."""
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInputError(f"{folder.name} is no folder; give an empty one", field="output")
+    if (folder / MANIFEST).is_file() or (folder / PARTS).is_dir() or not folder.is_dir():
+        return
+    if any(not item.name.startswith(".") and item.name not in _FILES for item in folder.iterdir()):
+        raise InvalidInputError(f"{folder.name} holds files that are no index; give an empty folder", field="output")
+
+
+@contextmanager
+def _saved(graph: Any, temporary: Path) -> Iterator[Path]:
+    """A graph in a file, on disk, which is gone afterwards unless it was moved."""
+    try:
+        graph.save(str(temporary))
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _npy(array: NDArray[Any]) -> bytes:
@@ -303,7 +313,3 @@ def _mapped(folder: Path, name: str) -> NDArray[Any]:
     # A plain view of the map: slicing `memmap` itself costs ten times as much.
     mapped: NDArray[Any] = np.asarray(np.load(folder / name, mmap_mode="r", allow_pickle=False))
     return mapped
-
-
-def _canonical(manifest: IndexManifest) -> bytes:
-    return orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)

@@ -63,11 +63,15 @@ class Postings:
 
 def build_postings(texts: Sequence[Sequence[str]], k1: float, b: float) -> Postings:
     """Index analysed texts with BM25's saturation k1 and length normalisation b."""
+    # Numbered here, in alphabetical order: bm25s numbers words as a set yields them, differently in each process.
+    vocabulary = {word: number for number, word in enumerate(sorted({word for text in texts for word in text}))}
+    if not vocabulary:
+        return Postings(np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(1, np.int64), {}, len(texts))
     index: Any = bm25s.BM25(k1=k1, b=b, method="lucene")
-    index.index([list(text) for text in texts], show_progress=False)
+    numbered = [[vocabulary[word] for word in text] for text in texts]
+    index.index((numbered, vocabulary), create_empty_token=False, show_progress=False)
     found = index.scores
-    data, indices, starts = found["data"], found["indices"], found["indptr"]
-    vocabulary = {str(word): int(number) for word, number in index.vocab_dict.items() if word}
+    data, indices, starts = found["data"], found["indices"], found["indptr"].astype(np.int64)
     order = np.lexsort((indices, np.repeat(np.arange(len(starts) - 1), np.diff(starts))))
     return Postings(data[order].astype(np.float32), indices[order].astype(np.int32), starts, vocabulary, len(texts))
 

@@ -13,7 +13,8 @@ _DESCRIPTIVE: Final = re.compile(
 _QUESTION: Final = re.compile(r"(\?\s*$)|\b(what|how|why|when|where|who|which|can|does|is there|are there)\b", re.I)
 _OPERATORS: Final = re.compile(r"(&&|\|\||==|!=|->|=>|::|[<>=]=?|\bAND\b|\bOR\b|\bNOT\b)")
 _SYNTAX: Final = re.compile(r"\b(def|class|function|import|return|var|const|let|struct|impl|fn)\s+\w+|[;{}]")
-_CALLS: Final = re.compile(r"\w+\([^)]*\)")
+_CALLS: Final = re.compile(r"\A(?>(?s:.*?)\w\()(?s:.*)\)")
+"""A word, its opening bracket and a closing one. Atomic: nothing is tried twice, whatever the query's length."""
 _BRACKETS: Final = re.compile(r"[\[\](){}]")
 _MANY_WORDS: Final = 3
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from acgs.errors import InvalidInputError
-from acgs.retrieval.corpus import Collection, Document
+from acgs.retrieval.corpus import Collection, Document, read_judgements
 
 _DOCUMENT: Final = re.compile(r"<DOCNO>(.*?)</DOCNO>(.*?)</DOC>", re.S)
 _TOPIC: Final = re.compile(r"<num>(.*?)</num>\s*<title>(.*?)</title>", re.S)
@@ -26,10 +27,7 @@ def vaswani(folder: Path) -> Collection:
         for number, text in _DOCUMENT.findall(_read(folder / "doc-text.trec"))
     ]
     topics = _TOPIC.findall(_read(folder / "query-text.trec"))
-    judgements: dict[str, dict[str, int]] = {}
-    for line in _read(folder / "qrels").splitlines():
-        query, _, document, grade = line.split()
-        judgements.setdefault(query, {})[document] = int(grade)
+    judgements = read_judgements(folder / "qrels")
     # Topics are in capitals, documents are not.
     queries = {number.strip(): " ".join(text.split()).lower() for number, text in topics}
     return _checked(Collection(documents, queries, judgements), folder)
@@ -42,10 +40,11 @@ def cosqa(folder: Path) -> Collection:
         InvalidInputError: as `vaswani`.
     """
     functions: Mapping[str, int] = _json(folder / "code_idx_map.txt")
-    documents = [Document(str(number), "", code) for code, number in functions.items()]
     rows = _json(folder / "cosqa-retrieval-dev-500.json")
-    queries = {row["idx"]: row["doc"] for row in rows}
-    judgements = {row["idx"]: {str(row["retrieval_idx"]): 1} for row in rows}
+    with _in_its_format(folder):
+        documents = [Document(str(number), "", code) for code, number in functions.items()]
+        queries = {row["idx"]: row["doc"] for row in rows}
+        judgements = {row["idx"]: {str(row["retrieval_idx"]): 1} for row in rows}
     return _checked(Collection(documents, queries, judgements), folder)
 
 
@@ -56,17 +55,26 @@ def eu_ai_act(folder: Path) -> Collection:
         InvalidInputError: as `vaswani`.
     """
     act = _json(folder / "aiact.json")
-    documents = [Document(item["id"], item["title"], item["text"]) for item in act["articles"] + act["annexes"]]
-    known = {document.id for document in documents}
     judgements: dict[str, dict[str, int]] = {}
-    for edge in act["edges"]:
-        if edge["s"].startswith("rct_") and edge["t"] in known:
-            judgements.setdefault(edge["s"], {})[edge["t"]] = 1
-    queries = {item["id"]: item["text"] for item in act["recitals"] if item["id"] in judgements}
+    with _in_its_format(folder):
+        documents = [Document(item["id"], item["title"], item["text"]) for item in act["articles"] + act["annexes"]]
+        known = {document.id for document in documents}
+        for edge in act["edges"]:
+            if edge["s"].startswith("rct_") and edge["t"] in known:
+                judgements.setdefault(edge["s"], {})[edge["t"]] = 1
+        queries = {item["id"]: item["text"] for item in act["recitals"] if item["id"] in judgements}
     return _checked(Collection(documents, queries, judgements), folder)
 
 
 READERS: Final[dict[str, Callable[[Path], Collection]]] = {"vaswani": vaswani, "cosqa": cosqa, "eu-ai-act": eu_ai_act}
+
+
+@contextmanager
+def _in_its_format(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InvalidInputError(f"{folder.name} is not in the format expected", field="input") from error
 
 
 def _checked(collection: Collection, folder: Path) -> Collection:

@@ -31,13 +31,14 @@ NAMES: Final = (
 )
 """entropy: of the fused scores of the first candidates, in [0, 1]; length: terms; nl_confidence: see that module;
 nqc: deviation of the first BM25 scores over their mean; clarity: nats; overlap: Jaccard of the legs' first ten;
-margin: first minus second fused score; spread: first minus tenth; top_dense: highest inner product; rarest: highest idf."""
+margin: first minus second fused score; spread: first minus tenth; top_dense: highest inner product; rarest: highest
+idf."""
 
 _DEPTH: Final = 50
 _FIRST: Final = 10
 
 
-def query_features(
+def query_features(  # noqa: PLR0917 - each is one array of the same candidates
     query: LexicalQuery,
     nl_confidence: float,
     idf: Singles,
@@ -84,6 +85,6 @@ def _entropy(scores: Floats) -> float:
 
 
 def _leaders(scores: Singles) -> set[int]:
-    if not len(scores) or float(scores.max()) <= 0:
-        return set()
-    return set(np.argsort(-scores, kind="stable")[:_FIRST].tolist())
+    """Places of the first ten that the leg gave any score."""
+    first = np.argsort(-scores, kind="stable")[:_FIRST]
+    return set(first[scores[first] > 0].tolist())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from usearch.index import Index
 
-from acgs.errors import IntegrityError
+from acgs.errors import IntegrityError, InvalidInputError
 
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -73,7 +73,7 @@ class GraphSearch:
 
 
 def build_graph(vectors: Singles, options: GraphOptions) -> Any:
-    """An HNSW graph over vectors (documents, width), added in their order by one thread, so that it is the same each time."""
+    """An HNSW graph over vectors (documents, width), added in their order by one thread: it is the same each time."""
     index: Any = Index(
         ndim=vectors.shape[1],
         metric="ip",
@@ -101,10 +101,18 @@ def load_graph(path: Path, documents: int, width: int) -> Any:
 
 
 def best(scores: Singles, k: int) -> Ints:
-    """Places of the k highest scores, highest first; ties go to the lower place."""
+    """Places of the k highest scores, highest first; ties go to the lower place.
+
+    Raises:
+        InvalidInputError: a score is not a number, so that nothing can be put in order.
+    """
     k = min(k, len(scores))
     if k == 0:
         return np.zeros(0, np.int32)
+    if np.isnan(scores.max()):
+        raise InvalidInputError(
+            "a score is not a number; the encoder, the weights or the index are damaged", field="scores"
+        )
     # Everything that ties with the k-th takes part in the sort, so that the cut does not depend on the partition.
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
     places = np.flatnonzero(scores >= threshold)
