@@ -166,8 +166,7 @@ def build_index(
         graph=graph,
         files=dict(sorted(files.items())),
     )
-    stated = {**manifest.model_dump(mode="json"), "digest": manifest.digest}
-    write_atomic(folder / MANIFEST, orjson.dumps(stated, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    write_atomic(folder / MANIFEST, _stated(manifest))
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return manifest
 
@@ -235,10 +234,11 @@ def _postings(folder: Path, name: str, manifest: IndexManifest) -> Postings:
 def _manifest(folder: Path) -> IndexManifest:
     """The folder's manifest, if it is whole and of this version."""
     try:
-        stated = orjson.loads((folder / MANIFEST).read_bytes())
+        content = (folder / MANIFEST).read_bytes()
+        stated = orjson.loads(content)
         if (stated["format"], stated["analysis"]) != (FORMAT, analysis.VERSION):
             raise IntegrityError(f"the index {folder.name} was made by another version; build it anew", field="index")
-        digest = stated.pop("digest")
+        del stated["digest"]
         manifest = IndexManifest.model_validate(stated)
     except OSError:
         raise InvalidInputError(
@@ -246,9 +246,15 @@ def _manifest(folder: Path) -> IndexManifest:
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise _damaged(folder) from None
-    if manifest.digest != digest or manifest.files.keys() != _FILES:
+    if content != _stated(manifest) or manifest.files.keys() != _FILES:
         raise _damaged(folder)
     return manifest
+
+
+def _stated(manifest: IndexManifest) -> bytes:
+    """The manifest's file, to the byte."""
+    fields = {**manifest.model_dump(mode="json"), "digest": manifest.digest}
+    return orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _damaged(folder: Path) -> IntegrityError:

@@ -35,7 +35,10 @@ class NearestSearch(Protocol):
     """Finds the documents nearest to a query."""
 
     def nearest(self, query: Singles, k: int) -> Ints:
-        """Numbers of at most k documents, best first; ties go to the lower number."""
+        """Numbers of at most k documents, best first; ties go to the lower number.
+
+        A query of zeros, which an encoder gives where it knows no word, is near to nothing.
+        """
         ...
 
 
@@ -48,8 +51,7 @@ class ExactSearch:
 
     def nearest(self, query: Singles, k: int) -> Ints:
         """As the interface says."""
-        scores = self.vectors @ query
-        return best(scores, k)
+        return best(self.vectors @ query, k) if query.any() else np.zeros(0, np.int32)
 
 
 class GraphSearch:
@@ -63,6 +65,8 @@ class GraphSearch:
 
     def nearest(self, query: Singles, k: int) -> Ints:
         """As the interface says, among what the graph finds."""
+        if not query.any():
+            return np.zeros(0, np.int32)
         found = np.sort(self._index.search(query, min(k, len(self._index)), threads=1).keys.astype(np.int32))
         return found[best(self._vectors[found] @ query, k)]
 
