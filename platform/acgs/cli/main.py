@@ -51,6 +51,7 @@ SUB_COMMANDS: Final = {
     "causal": SubCommand("acgs.cli.causal", "Judge whether an effect read off a log may be believed."),
     "token": SubCommand("acgs.cli.token", "Give people and programs access to the services."),
     "retrieval": SubCommand("acgs.cli.retrieval", "Index, search and evaluate a corpus of documents."),
+    "t1": SubCommand("acgs.cli.t1", "Package a retrieval candidate with the evidence for or against it."),
     "data": SubCommand("acgs.cli.data", "Generate, import, filter, revise and inspect data sets."),
 }
 

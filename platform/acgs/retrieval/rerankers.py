@@ -27,8 +27,8 @@ idf that the document holds; cosine: BM25 over the document's length in term spa
 FULL_FEATURES: Final = (*CHEAP_FEATURES, "match", "rare_match")
 """match, rare_match: late interaction, evenly and by rarity."""
 
-PRIOR: Final[dict[str, float]] = {"fused": 2.0}
-"""What the weights are pulled to: the first stage's order."""
+PRIOR: Final[dict[str, float]] = {"fused": 1.4, "rare_match": 0.5}
+"""What the weights are pulled to: the first stage's order, with some late interaction where there is any."""
 
 
 def cheap_features(

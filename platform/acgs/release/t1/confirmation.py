@@ -22,6 +22,7 @@ from acgs.release.t1.tuning import (
     fold_numbers,
     heads,
     learn_rerankers,
+    standard_error,
 )
 from acgs.retrieval.configuration import FirstStage, Gate, Rerankers, RetrievalConfiguration, Route
 from acgs.retrieval.index import Bm25Options, Index
@@ -78,14 +79,14 @@ class Workbench:
     ) -> None:
         self.indexes, self.searchers, self.passes = indexes, searchers, passes
         self.encoder, self.plan = encoder, plan
-        self._heads: dict[tuple[Bm25Options, float], Heads] = {}
+        self._heads: dict[tuple[Bm25Options, float, int], Heads] = {}
 
-    def heads(self, baseline: Baseline) -> Heads:
+    def heads(self, baseline: Baseline, depth: int) -> Heads:
         """Heads under a baseline, worked out once."""
-        key = (baseline.bm25, baseline.tau)
+        key = (baseline.bm25, baseline.tau, depth)
         if key not in self._heads:
             searcher = self.searchers[baseline.bm25]
-            self._heads[key] = heads(searcher, self.passes[baseline.bm25], baseline, self.plan.depth)
+            self._heads[key] = heads(searcher, self.passes[baseline.bm25], baseline, depth)
         return self._heads[key]
 
     def judged(self, baseline: Baseline) -> list[JudgedPass]:
@@ -107,18 +108,20 @@ def choose(bench: Workbench, chosen: NDArray[np.intp], costs: RouteCosts) -> Cho
     """All choices on some queries: T0, the rerankers, the router, the gate."""
     baseline = choose_baseline(bench.passes, bench.plan, chosen)
     passes = bench.judged(baseline)
-    learned = learn_rerankers(passes, bench.heads(baseline), chosen, bench.plan)
-    routed = choose_gate(passes, learned, baseline, chosen, bench.plan, costs.mean_ms, costs.late)
+    depth = bench.plan.depth
+    depths = (bench.heads(baseline, (depth + 1) // 2), bench.heads(baseline, depth))
+    learned = learn_rerankers(passes, depths[1], chosen, bench.plan)
+    routed = choose_gate(passes, learned, baseline, depths=depths, chosen=chosen, plan=bench.plan, costs=costs)
     return Choice(baseline, learned, routed, configuration(bench.plan, baseline, learned, routed))
 
 
 def configuration(plan: T1Plan, baseline: Baseline, learned: Learned, routed: Routed) -> RetrievalConfiguration:
     """The document that the search path reads.
 
-    Without a router the route of highest cross-fitted gain is taken by all, none where no route gains.
+    Without a router all queries take the route that gains most, or none where no route gains more than its error.
     """
-    means = learned.gains.mean(axis=0)
-    route = (Route.FUSED, Route.CHEAP, Route.FULL)[int(np.argmax(means))]
+    sure = [learned.gains[:, route].mean() - standard_error(learned.gains[:, route]) for route in (1, 2)]
+    route = Route.FUSED if max(sure) <= 0 else (Route.CHEAP, Route.FULL)[int(np.argmax(sure))]
     gate = routed.gate
     return RetrievalConfiguration(
         first_stage=FirstStage(tau=baseline.tau, topk=plan.topk),
@@ -149,7 +152,7 @@ def confirm(
         sides = bench.sides(choice)
         choices.append(choice)
         for row in np.flatnonzero(folds == fold):
-            judged = passes[row]
+            judged = passes[int(row)]
             grades = judgements[judged.id]
             base, candidate = sides.baseline.search(judged.text), sides.candidate.search(judged.text)
             full = sides.candidate.search(judged.text, route=Route.FULL)

@@ -28,7 +28,7 @@ def gallery(
     lines = [
         "# Queries before and after",
         "",
-        f"{len(worse)} queries lose, {len(better)} gain, {same} stay as they were. An asterisk marks relevant passages.",
+        f"{len(worse)} queries lose, {len(better)} gain, {same} stay as they were. An asterisk marks what is relevant.",
     ]
     for title, items in (("Worst regressions", worse), ("Largest gains", better)):
         lines += ["", f"## {title}"]

@@ -49,11 +49,21 @@ class JudgedPass:
     first: FirstPass
     grades: Floats
     """(candidates,)"""
+    known: Mapping[int, int]
+    """Grade by document number, of all judged documents."""
     ideal: float
 
     def ndcg(self, order: Ints) -> float:
         """nDCG@10 of candidate places, best first."""
-        gains = self.grades[order[:_CUT]]
+        return self._discounted(self.grades[order[:_CUT]])
+
+    def ndcg_of(self, numbers: Ints) -> float:
+        """nDCG@10 of document numbers, best first."""
+        return self._discounted(
+            np.array([self.known.get(int(number), 0) for number in numbers[:_CUT]], dtype=np.float64)
+        )
+
+    def _discounted(self, gains: Floats) -> float:
         return float((gains / np.log2(np.arange(len(gains)) + 2)).sum() / self.ideal) if self.ideal > 0 else 0.0
 
     def fused(self, tau: float) -> NDArray[np.float32]:
@@ -92,6 +102,7 @@ def first_passes(
                 text=queries[query],
                 first=first,
                 grades=np.array([grades.get(int(number), 0) for number in first.candidates], dtype=np.float64),
+                known=grades,
                 ideal=float((ideal / np.log2(np.arange(len(ideal)) + 2)).sum()),
             )
         )

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from acgs.release.t1.latency import RouteCosts
 from acgs.release.t1.passes import JudgedPass, example
 from acgs.release.t1.plan import T1Plan
-from acgs.retrieval.gate import GateProblem, GateSolution, solve_gate
+from acgs.retrieval.gate import GateProblem, GateSolution, apply_thresholds, solve_gate
 from acgs.retrieval.index import Bm25Options
 from acgs.retrieval.query_features import NAMES
 from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES, ListwiseExample, learn_weights
 from acgs.retrieval.router.distillation import Distillation, distill
-from acgs.retrieval.search import Searcher
+from acgs.retrieval.search import FULL_MS_PER_CANDIDATE, Searcher
 from acgs.retrieval.vectors import best
 from acgs.statistics.evidence import Floats, InsufficientDataError
 
 Ints = NDArray[np.int32]
 Passes = Mapping[Bm25Options, Sequence[JudgedPass]]
-
-_CHEAP: Final = len(CHEAP_FEATURES)
-"""The cheap reranker's features are the first of the full one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +94,14 @@ def learn_rerankers(passes: Sequence[JudgedPass], held: Heads, chosen: NDArray[n
     shrinkages: list[float] = []
     columns = [np.zeros(len(chosen))]
     for names in (CHEAP_FEATURES, FULL_FEATURES):
-        width = len(names)
         tried = {
-            shrinkage: _cross_fitted(passes, held, chosen, folds, width, names, shrinkage)
+            shrinkage: _cross_fitted(passes, held, chosen, folds=folds, names=names, shrinkage=shrinkage)
             for shrinkage in plan.shrinkages
         }
         shrinkage = _one_standard_error(tried)
         columns.append(tried[shrinkage])
         shrinkages.append(shrinkage)
-        weights.append(learn_weights(_of_width(held, chosen, width), names, shrinkage=shrinkage))
+        weights.append(learn_weights(_of_width(held, chosen, len(names)), names, shrinkage=shrinkage))
     return Learned(weights[0], weights[1], (shrinkages[0], shrinkages[1]), np.stack(columns, axis=1))
 
 
@@ -122,33 +118,101 @@ def choose_gate(
     passes: Sequence[JudgedPass],
     learned: Learned,
     baseline: Baseline,
+    *,
+    depths: tuple[Heads, Heads],
     chosen: NDArray[np.intp],
     plan: T1Plan,
-    costs_ms: Floats,
-    late: Floats,
+    costs: RouteCosts,
 ) -> Routed:
     """Distil a router on cross-fitted gains, and set the gate on what it predicts.
 
     Args:
-        costs_ms: (3,) mean milliseconds of no, cheap and full rerank.
-        late: (3,) chance to be later than the baseline's p95 plus the margin.
+        depths: heads of half the depth and of the whole.
     """
     features = np.array([passes[row].first.features for row in chosen])
     gains = learned.gains
     targets = {
         "tau": np.array([_best_tau(passes[row], baseline.tau, plan.taus) for row in chosen]),
-        "spend": costs_ms[_cheapest_best(gains)],
+        "spend": useful_spend(passes, depths, learned.full, chosen, plan.depth),
         "gain": gains[:, 2],
     }
     folds = fold_numbers(len(chosen), plan.inner_folds, plan.seed + 1)
     try:
         distillation = distill(features, NAMES, targets, folds, plan.seed)
+        if not _tau_helps(passes, baseline, chosen, distillation.teacher["tau"]):
+            targets["tau"] = np.full(len(chosen), baseline.tau)
+            distillation = distill(features, NAMES, targets, folds, plan.seed)
     except InsufficientDataError as error:
         return Routed(None, None, error.message)
     scores = distillation.router().predict(features).gain
-    predicted = np.stack([np.zeros(len(scores)), _share_of(gains[:, 1], gains[:, 2]) * scores, scores], axis=1)
-    problem = GateProblem(predicted, costs_ms, plan.budget_ms, late)
+    problem = GateProblem(
+        sure_gains(gains, distillation.teacher["gain"], scores), costs.mean_ms, plan.budget_ms, costs.late
+    )
     return Routed(distillation, solve_gate(problem, scores), "")
+
+
+def useful_spend(
+    passes: Sequence[JudgedPass], depths: tuple[Heads, Heads], weights: Floats, chosen: NDArray[np.intp], depth: int
+) -> Floats:
+    """Milliseconds of late interaction that each query can use: half the depth where the whole ranks no better."""
+    half, whole = depths
+    enough = np.array(
+        [
+            reranked_ndcg(passes[row], half, int(row), weights) >= reranked_ndcg(passes[row], whole, int(row), weights)
+            for row in chosen
+        ]
+    )
+    return np.where(enough, (depth + 1) // 2, depth) * FULL_MS_PER_CANDIDATE
+
+
+def sure_gains(gains: Floats, teacher: Floats, scores: Floats) -> Floats:
+    """What each route surely gains, by score, shape (queries, 3): the regression of cross-fitted gains less one error.
+
+    The slope is fitted on the teacher's out-of-fold predictions, which have not seen the query's gain, and may not be
+    negative. One standard error of the mean is taken off, so that a gain that noise explains buys nothing.
+    """
+    centred = teacher - teacher.mean()
+    spread = float(centred @ centred)
+    columns = [np.zeros(len(scores))]
+    for route in (1, 2):
+        realised = gains[:, route]
+        slope = max(0.0, float(centred @ realised) / spread) if spread > 0 else 0.0
+        columns.append(realised.mean() - standard_error(realised) + slope * (scores - scores.mean()))
+    return np.stack(columns, axis=1)
+
+
+def _tau_helps(passes: Sequence[JudgedPass], baseline: Baseline, chosen: NDArray[np.intp], taus: Floats) -> bool:
+    """Whether the teacher's out-of-fold shares of the dense leg surely beat the baseline's one share for all."""
+    changes = np.array(
+        [
+            passes[row].ndcg(best(passes[row].fused(float(tau)), 10))
+            - passes[row].ndcg(best(passes[row].fused(baseline.tau), 10))
+            for row, tau in zip(chosen, taus, strict=True)
+        ]
+    )
+    return bool(changes.mean() > standard_error(changes))
+
+
+def tables_against_teacher(
+    passes: Sequence[JudgedPass], learned: Learned, routed: Routed, chosen: NDArray[np.intp]
+) -> Floats:
+    """Cross-fitted gain of the routes that the tables choose less that of those the teacher chooses, by query.
+
+    Empty without a router.
+    """
+    if routed.distillation is None or routed.gate is None:
+        return np.zeros(0)
+    features = np.array([passes[row].first.features for row in chosen])
+    rows = np.arange(len(chosen))
+    theta, delta = routed.gate.theta_star, routed.gate.delta
+    by_tables = apply_thresholds(routed.distillation.router().predict(features).gain, theta, delta)
+    by_teacher = apply_thresholds(routed.distillation.teacher["gain"], theta, delta)
+    return learned.gains[rows, by_tables] - learned.gains[rows, by_teacher]
+
+
+def standard_error(values: Floats) -> float:
+    """Of the mean."""
+    return float(values.std(ddof=1) / len(values) ** 0.5)
 
 
 def fold_numbers(queries: int, folds: int, seed: int) -> NDArray[np.int64]:
@@ -161,15 +225,15 @@ def _cross_fitted(
     passes: Sequence[JudgedPass],
     held: Heads,
     chosen: NDArray[np.intp],
+    *,
     folds: NDArray[np.int64],
-    width: int,
     names: Sequence[str],
     shrinkage: float,
 ) -> Floats:
     """Change of nDCG@10 of each chosen query under weights learned without its fold."""
     gains = np.zeros(len(chosen))
     for fold in np.unique(folds):
-        weights = learn_weights(_of_width(held, chosen[folds != fold], width), names, shrinkage=shrinkage)
+        weights = learn_weights(_of_width(held, chosen[folds != fold], len(names)), names, shrinkage=shrinkage)
         for place in np.flatnonzero(folds == fold):
             row = chosen[place]
             gains[place] = reranked_ndcg(passes[row], held, int(row), weights) - held.base[row]
@@ -199,18 +263,6 @@ def _one_standard_error(tried: Mapping[float, Floats]) -> float:
     return max(close)
 
 
-def _cheapest_best(gains: Floats) -> NDArray[np.intp]:
-    """The first route of highest gain, so that a cheaper one wins a tie."""
-    found: NDArray[np.intp] = gains.argmax(axis=1)
-    return found
-
-
 def _best_tau(judged: JudgedPass, baseline: float, taus: Sequence[float]) -> float:
     """The share of the dense leg of highest nDCG@10; of equal ones the nearest to the baseline's."""
     return max(taus, key=lambda tau: (judged.ndcg(best(judged.fused(tau), 10)), -abs(tau - baseline)))
-
-
-def _share_of(cheap: Floats, full: Floats) -> float:
-    """What part of the full rerank's gain the cheap one brings, by least squares through 0, within [0, 1]."""
-    total = float(full @ full)
-    return min(1.0, max(0.0, float(cheap @ full) / total)) if total > 0 else 0.0

@@ -18,7 +18,7 @@ from acgs.retrieval.router.tables import Student, fit_student, place_knots
 from acgs.retrieval.router.teacher import out_of_fold
 from acgs.statistics.evidence import Floats, InsufficientDataError, sample
 
-FEWEST_QUERIES = 100
+FEWEST_QUERIES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def distill(
 
     Raises:
         InvalidInputError: shapes or names that do not fit, values that are not finite or out of range.
-        InsufficientDataError: fewer than 100 queries, or fewer than 3 folds.
+        InsufficientDataError: fewer than 50 queries, or fewer than 3 folds.
     """
     table, columns, groups = _checked(features, names, targets, folds)
     directions = _directions(names, signs)

@@ -1,0 +1,107 @@
+"""`acgs t1`: from a judged corpus to a retrieval candidate with the evidence for or against it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from acgs.cli.output import JSON_OPTION, say, write_json, write_table
+from acgs.cli.progress import Progress
+from acgs.errors import InvalidInputError
+
+app = typer.Typer(no_args_is_help=True, help="Package a retrieval candidate with the evidence for or against it.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `package` a sub-command although it is the only one."""
+
+
+@app.command()
+def package(
+    *,
+    corpus: Annotated[Path, typer.Option(help="Folder with docs.jsonl, queries.jsonl and qrels.tsv (BEIR).")],
+    output: Annotated[Path, typer.Option(help="Folder for the artifacts, the index and the graphs.")] = Path("t1"),
+    encoder: Annotated[str, typer.Option(help="'minilm', or a folder with an encoder.")] = "minilm",
+    plan: Annotated[Path | None, typer.Option(help="Grids, folds and limits (YAML).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of folds and resampling; default: the plan's.")] = None,
+    as_json: Annotated[bool, typer.Option(JSON_OPTION, help="Write one JSON document.")] = False,
+) -> None:
+    """Index, tune, confirm on queries left out, sweep ANN settings, audit, judge, and write all artifacts.
+
+    Exit code 0: the contract passes. 1: it does not, or the queries are too few to tell. Interrupted, the index is
+    taken up where it was.
+
+    Example: `acgs retrieval import vaswani ./vaswani_npl ./vaswani && acgs t1 package --corpus ./vaswani --output ./t1`
+    """
+    from acgs.release.t1.package import find
+    from acgs.release.t1.writing import write_package
+    from acgs.retrieval.corpus import read_collection
+    from acgs.retrieval.encoders import open_encoder
+
+    settings = _plan(plan, seed)
+    collection = read_collection(corpus)
+    with Progress("documents indexed", len(collection.documents)) as progress:
+        found = find(
+            collection,
+            open_encoder(encoder),
+            settings,
+            output,
+            at=datetime.now(UTC),
+            say=_tell,
+            advance=progress.advance,
+        )
+    facts = write_package(found, output)
+    if as_json:
+        write_json(facts)
+    else:
+        _show(facts, output)
+    if not found.contract.released:
+        raise typer.Exit(1)
+
+
+def _show(facts: dict[str, Any], output: Path) -> None:
+    rows = [
+        (
+            name,
+            item["queries"],
+            f"{item['t0_ndcg10']:.4f}",
+            f"{item['t1_ndcg10']:.4f}",
+            f"{item['change']:+.4f}",
+            "too few" if item["lcb95"] is None else f"{item['lcb95']:+.4f}",
+        )
+        for name, item in facts["quality"].items()
+    ]
+    write_table("nDCG@10 on queries left out", ("slice", "queries", "T0", "T1", "change", "lower bound"), rows)
+    latency = facts["latency_ms"]
+    say(f"p95 of processor time: {latency['t0']['p95']:.2f} ms to {latency['t1']['p95']:.2f} ms")
+    say(f"contract: {facts['verdict']}; open {output / 'report.html'}")
+
+
+def _plan(path: Path | None, seed: int | None) -> Any:
+    import yaml
+    from pydantic import ValidationError
+
+    from acgs.release.t1.plan import T1Plan
+
+    try:
+        values = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(values, dict):
+            raise InvalidInputError("the plan must be a mapping of names to values", field="plan")
+        return T1Plan.model_validate(values if seed is None else {**values, "seed": seed})
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror}", field="plan") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError("the plan is not YAML", field="plan") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidInputError(f"plan, {name}: {first['msg']}", field=name) from None
+
+
+def _tell(step: str) -> None:
+    sys.stderr.write(f"{step} ...\n")

@@ -1,0 +1,108 @@
+"""The figures of a run as one JSON document; every number on the report's page comes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from acgs.release.t1.confirmation import Confirmed
+from acgs.release.t1.package import Findings
+from acgs.release.t1.tuning import standard_error
+from acgs.retrieval.configuration import Route
+from acgs.statistics.bootstrap import paired_bca, paired_quantile_change
+from acgs.statistics.evidence import Floats, InsufficientDataError
+
+
+def facts_of(found: Findings) -> dict[str, Any]:
+    """Quality by slice, gate, latency and choices."""
+    by_query = {item.query: item for item in found.confirmed}
+    return {
+        "documents": len(found.collection.documents),
+        "judged_queries": len(found.confirmed),
+        "unjudged_queries": len(found.collection.unjudged),
+        "encoder": found.bench.encoder.name,
+        "seed": found.plan.seed,
+        "folds": found.plan.folds,
+        "verdict": str(found.contract.verdict),
+        "quality": {
+            name: _quality([by_query[query] for query in members], found.plan.seed)
+            for name, members in found.slices.items()
+            if members
+        },
+        "gate": gate_facts(found.confirmed),
+        "latency_ms": _latency(found),
+        "route_costs_ms": dict(zip(("none", "cheap", "full"), found.costs.mean_ms.tolist(), strict=True)),
+        "shipped": {
+            "bm25": found.final.baseline.bm25.model_dump(),
+            "tau": found.final.baseline.tau,
+            "shrinkage": list(found.final.learned.shrinkage),
+            "gate": None if found.final.routed.gate is None else found.final.routed.gate.theta_star,
+            "why_no_gate": found.final.routed.reason or None,
+            "in_sample_baseline_ndcg": found.final.baseline.ndcg,
+        },
+        "chosen_by_fold": [
+            {
+                "bm25": item.baseline.bm25.model_dump(),
+                "tau": item.baseline.tau,
+                "shrinkage": list(item.learned.shrinkage),
+            }
+            for item in found.choices
+        ],
+    }
+
+
+def gate_facts(confirmed: Sequence[Confirmed]) -> dict[str, float]:
+    """What the gate did with unseen queries, against always reranking and against knowing the outcome."""
+    served = np.array([item.candidate_ndcg - item.baseline_ndcg for item in confirmed])
+    always = np.array([item.full_ndcg - item.baseline_ndcg for item in confirmed])
+    fired = np.array([item.candidate.route is not Route.FUSED for item in confirmed])
+    return {
+        "fired": float(fired.mean()),
+        "gain": float(served.mean()),
+        "gain_always": float(always.mean()),
+        "gain_oracle": float(np.maximum(always, 0).mean()),
+        "oracle_fires": float((always > 0).mean()),
+    }
+
+
+def _quality(items: Sequence[Confirmed], seed: int) -> dict[str, float | int | None]:
+    base = np.array([item.baseline_ndcg for item in items])
+    candidate = np.array([item.candidate_ndcg for item in items])
+    change = candidate - base
+    return {
+        "queries": len(items),
+        "t0_ndcg10": float(base.mean()),
+        "t1_ndcg10": float(candidate.mean()),
+        "change": float(change.mean()),
+        "lcb95": _lower(change, seed),
+        "standard_error": standard_error(change) if len(change) > 1 else None,
+    }
+
+
+def _lower(change: Floats, seed: int) -> float | None:
+    try:
+        return paired_bca(change, seed=seed).lower
+    except InsufficientDataError:
+        return None
+
+
+def _latency(found: Findings) -> dict[str, Any]:
+    replayed = found.replayed
+    change = paired_quantile_change(replayed.baseline_ms, replayed.candidate_ms, 0.95, seed=found.plan.seed)
+    sides = {
+        "t0": replayed.baseline_ms,
+        "t1": replayed.candidate_ms,
+        "t0_wall": replayed.baseline_wall_ms,
+        "t1_wall": replayed.candidate_wall_ms,
+    }
+    return {
+        "requests": len(replayed.baseline_ms),
+        **{
+            name: dict(zip(("p50", "p95", "p99"), np.quantile(values, [0.5, 0.95, 0.99]).tolist(), strict=True))
+            for name, values in sides.items()
+        },
+        "p95_change": change.estimate,
+        "p95_change_ucb95": change.upper,
+    }

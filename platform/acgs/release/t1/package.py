@@ -1,0 +1,190 @@
+"""All parts of T1 in one run: index, choices, confirmation, harvest, audits, contract.
+
+Everything that decides is chosen on some queries and judged on others (`confirmation`); what ships is then chosen in
+the same way on all of them. A part that the corpus is too small for is reported as such and never passes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from acgs.causal.report import AuditReport
+from acgs.release.contract import t1_contract
+from acgs.release.evidence import (
+    EffectAudit,
+    Evidence,
+    LatencyPairs,
+    Overlap,
+    QualityPairs,
+    Split,
+    System,
+    TreatedTraffic,
+)
+from acgs.release.report import ContractReport
+from acgs.release.t1.confirmation import Choice, Confirmed, Workbench, choose, confirm
+from acgs.release.t1.experiment import audited
+from acgs.release.t1.latency import Replayed, RouteCosts, replay, route_costs
+from acgs.release.t1.opening import Step, open_bench
+from acgs.release.t1.passes import searcher_for
+from acgs.release.t1.plan import T1Plan
+from acgs.release.t1.promises import coverage, forecasts
+from acgs.release.t1.sweep import Swept, sweep
+from acgs.release.t1.tuning import tables_against_teacher
+from acgs.retrieval.configuration import Route
+from acgs.retrieval.corpus import Collection
+from acgs.retrieval.encoders import Encoder
+from acgs.retrieval.slices import GLOBAL, HARD_NL, slice_queries
+from acgs.statistics.evidence import Floats, InsufficientDataError
+from acgs.statistics.ranking import jaccard
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a run chose and measured."""
+
+    collection: Collection
+    plan: T1Plan
+    at: datetime
+    bench: Workbench
+    costs: RouteCosts
+    final: Choice
+    choices: Sequence[Choice]
+    """By fold."""
+    tables_against_teacher: Floats
+    """(queries,) nDCG@10 of the decisions by the router's tables less that by its teacher's, on the same queries."""
+    confirmed: Sequence[Confirmed]
+    """By query id."""
+    slices: Mapping[str, tuple[str, ...]]
+    replayed: Replayed
+    swept: Swept
+    audits: Sequence[AuditReport]
+    coverage_rows: Sequence[Mapping[str, Any]]
+    evidence: Evidence
+    contract: ContractReport
+
+
+def find(
+    collection: Collection,
+    encoder: Encoder,
+    plan: T1Plan,
+    work: Path,
+    *,
+    at: datetime,
+    say: Step = lambda _step: None,
+    advance: Callable[[int], None] = lambda _count: None,
+) -> Findings:
+    """Run all parts.
+
+    Args:
+        work: folder of the index and its graphs; taken up again by the next run.
+        at: when, with its time zone; it stands in the artifacts and changes no result.
+        advance: called with the number of documents indexed.
+
+    Raises:
+        InvalidInputError, IntegrityError: the corpus or the folder cannot be used.
+        InsufficientDataError: there are too few judged queries to divide into folds.
+    """
+    if len(collection.judgements) < 2 * plan.folds:
+        raise InsufficientDataError(
+            f"{len(collection.judgements)} judged queries cannot be divided into {plan.folds} folds; "
+            f"judge at least {2 * plan.folds}",
+            field="qrels",
+        )
+    queries = {query: collection.queries[query] for query in sorted(collection.judgements)}
+    texts = list(queries.values())
+    slices = slice_queries(queries)
+    bench = open_bench(collection, encoder, plan, work / "index", say=say, advance=advance)
+    say("what each route costs")
+    costs = route_costs(searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk), texts, plan.p95_margin_ms)
+    say("choices on folds, answers to the queries left out")
+    confirmed, choices = confirm(bench, costs, collection.judgements)
+    say("choices on all queries, paired replay")
+    final = choose(bench, np.arange(len(queries)), costs)
+    sides = bench.sides(final, encoder)
+    replayed = replay(sides.baseline, sides.candidate, texts, plan.replays, plan.seed)
+    say("ANN settings")
+    swept = sweep(bench, final, collection.judgements, work / "graphs")
+    say("audits and contract")
+    audits = audited(confirmed, queries, slices[HARD_NL], plan.seed)
+    promised, coverage_rows = coverage(confirmed, slices, plan.seed)
+    evidence = Evidence(
+        baseline=_system("T0", bench, final, sides.baseline.configuration.version, ""),
+        candidate=_system("T1", bench, final, sides.candidate.configuration.version, _router_digest(final)),
+        split=Split(name=f"{plan.folds} folds, confirmed out of fold", digest=_digest([str(plan.seed), *queries])),
+        seed=plan.seed,
+        quality=QualityPairs(
+            queries=tuple(item.query for item in confirmed),
+            baseline=np.array([item.baseline_ndcg for item in confirmed]),
+            candidate=np.array([item.candidate_ndcg for item in confirmed]),
+            slices={name: members for name, members in slices.items() if name != GLOBAL},
+        ),
+        latency=LatencyPairs(baseline_ms=replayed.baseline_ms, candidate_ms=replayed.candidate_ms),
+        overlap=Overlap(jaccard=swept.overlap),
+        treated=_treated(confirmed),
+        forecasts=forecasts(confirmed, collection.judgements, [item.id for item in collection.documents]),
+        coverage=tuple(promised),
+        effect=_effect(audits),
+    )
+    return Findings(
+        collection=collection,
+        plan=plan,
+        at=at,
+        bench=bench,
+        costs=costs,
+        final=final,
+        choices=choices,
+        tables_against_teacher=tables_against_teacher(
+            bench.judged(final.baseline), final.learned, final.routed, np.arange(len(queries))
+        ),
+        confirmed=confirmed,
+        slices=slices,
+        replayed=replayed,
+        swept=swept,
+        audits=audits,
+        coverage_rows=coverage_rows,
+        evidence=evidence,
+        contract=t1_contract().judge(evidence, at=at),
+    )
+
+
+def _system(name: str, bench: Workbench, final: Choice, version: str, router: str) -> System:
+    """A side by everything that decides its answers: index, BM25 options, configuration, router."""
+    index = bench.indexes[final.baseline.bm25].manifest.digest
+    return System(
+        name=name, version=version, digest=_digest([index, final.baseline.bm25.model_dump_json(), version, router])
+    )
+
+
+def _router_digest(final: Choice) -> str:
+    return "" if final.routed.distillation is None else final.routed.distillation.data_digest
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256(orjson.dumps(list(parts))).hexdigest()
+
+
+def _treated(confirmed: Sequence[Confirmed]) -> TreatedTraffic:
+    """Queries that the candidate reranked, and how much of the first ten stayed."""
+    changed = [item for item in confirmed if item.candidate.route is not Route.FUSED]
+    overlaps = [
+        jaccard([str(n) for n in item.baseline.numbers], [str(n) for n in item.candidate.numbers]) for item in changed
+    ]
+    return TreatedTraffic(requests=len(confirmed), jaccard=np.array(overlaps))
+
+
+def _effect(audits: Sequence[AuditReport]) -> EffectAudit | None:
+    """The verdict on the randomised replay as a whole."""
+    if not audits:
+        return None
+    whole = audits[0]
+    return EffectAudit(
+        verdict=whole.verdict.value, reasons=whole.reasons, n=whole.n, method="randomised replay, cross-fitted DR"
+    )

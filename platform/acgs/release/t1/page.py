@@ -1,0 +1,42 @@
+"""The report of a run as one HTML page that needs nothing beside it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from acgs.release.guards.guard import GuardResult
+from acgs.release.t1.package import Findings
+
+PAGE_FILE: Final = "report.html"
+_WORST: Final = 5
+
+
+def page(found: Findings, facts: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
+    """The page; texts of queries and documents are escaped."""
+    environment = Environment(
+        loader=PackageLoader("acgs.release.t1", "templates"), autoescape=select_autoescape(default=True)
+    )
+    worst = sorted(found.confirmed, key=lambda item: (item.candidate_ndcg - item.baseline_ndcg, item.query))[:_WORST]
+    return environment.get_template("report.html").render(
+        facts=facts,
+        contract=found.contract,
+        guards=list(_leaves(found.contract.result)),
+        plots={name: b64encode(data).decode() for name, data in plots.items()},
+        audits=found.audits,
+        gate=found.final.routed.gate,
+        why_no_gate=found.final.routed.reason,
+        chosen=found.swept.chosen,
+        exact_ms=found.swept.exact_p50_ms,
+        worst=[(found.collection.queries[item.query], item) for item in worst],
+        configuration=found.final.configuration,
+    )
+
+
+def _leaves(result: GuardResult) -> list[GuardResult]:
+    if not result.parts:
+        return [result]
+    return [leaf for part in result.parts for leaf in _leaves(part)]
