@@ -9,25 +9,19 @@ Exit codes: 0 done, 1 no trial came to its end, 2 refused before anything was co
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from acgs.cli.connection import connect, last_line
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.files import write_atomic
 from acgs.settings import Settings
+from tune_sweeps.sweep_folder import TRIALS, TUNE, claim, settings_digest, sweep_name
 
-SWEEP = "sweep.json"
-TRIALS = "trials.jsonl"
 BEST = "best.yaml"
-_TUNE = "tune"
 _OWNER = "tune_sweeps.lora"
 
 
@@ -90,14 +84,14 @@ def prepare(config_path: Path, output: Path, *, only_look: bool = False) -> Prep
     plans: list[Any] = [None] * len(trials)
     if phase.private:
         plans = [trial_plan(run, trial, population=units, steps=steps) for trial in trials]
-    digest = hashlib.sha256((config.model_dump_json() + run.model_dump_json()).encode()).hexdigest()
-    name = _sweep_name(output, config.name, digest)
+    digest = settings_digest(config.model_dump_json(), run.model_dump_json())
+    name = sweep_name(output, config.name, digest)
     charged = phase.private and config.tuning_data is None
     run_ids = [f"{name}-{trial.number:03d}" for trial in trials] if charged else None
     if run_ids is not None:
         _promise(run_ids, plans, run, Dataset(data).manifest.origins, settings, only_look=only_look)
     if not only_look:
-        write_atomic(output / SWEEP, orjson.dumps({"sweep": name, "config_digest": digest}))
+        claim(output, name, digest)
     return Prepared(config, run, trials, plans, run_ids, data, validation, steps, output, settings)
 
 
@@ -120,16 +114,6 @@ def _refuse_private_judgement(config: Any, phase: Any) -> None:
             raise InvalidInputError(
                 f"{name} stems from the same data as the private phase; it is not public", field=name
             )
-
-
-def _sweep_name(output: Path, name: str, digest: str) -> str:
-    path = output / SWEEP
-    if path.exists():
-        known: dict[str, str] = orjson.loads(path.read_bytes())
-        if known["config_digest"] != digest:
-            raise InvalidInputError(f"{output} holds another sweep; name another output", field="output")
-        return known["sweep"]
-    return f"{name}-{secrets.token_hex(4)}"
 
 
 def _promise(
@@ -176,7 +160,7 @@ def sweep(prepared: Prepared) -> list[Any]:
     resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
     trainable = tune.with_resources(tune.with_parameters(run_trial, settings=_trial_settings(prepared)), resources)
     space = {"trial": tune.grid_search([trial.model_dump() for trial in prepared.trials])}
-    place = prepared.output / _TUNE
+    place = prepared.output / TUNE
     if tune.Tuner.can_restore(str(place)):
         tuner = tune.Tuner.restore(str(place), trainable, param_space=space, resume_unfinished=True)
     else:
@@ -195,7 +179,7 @@ def sweep(prepared: Prepared) -> list[Any]:
                 ),
             ),
             run_config=tune.RunConfig(
-                name=_TUNE,
+                name=TUNE,
                 storage_path=str(prepared.output),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
                 verbose=1,
