@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from acgs.errors import InvalidInputError
 from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, build_graph, load_graph
 from acgs.statistics.evidence import Floats
 
@@ -29,7 +30,6 @@ SEED_GRID: Final = tuple((ef, topk) for ef in (104, 108, 112) for topk in (80, 8
 """The grid that the published configuration was read off; its cells differ by less than the noise."""
 EFS: Final = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Geometric: each step costs about as much more as the one before."""
-TOPKS: Final = (50, 100, 200)
 
 
 class Setting(BaseModel):
@@ -49,8 +49,8 @@ class Measured:
     setting: Setting
     recall: float
     """Mean recall@10 against exact search."""
-    jaccard: float
-    """Mean Jaccard@10 against exact search."""
+    overlaps: Floats
+    """(queries,) Jaccard@10 against exact search"""
     cold_ms: Floats
     """(queries,)"""
     warm_ms: Floats
@@ -85,7 +85,12 @@ class Harvest:
             vectors: (documents, width).
             queries: (queries, width).
             work: folder for graphs, which must lie on a disk for cold times to mean something.
+
+        Raises:
+            InvalidInputError: there are no vectors or no queries, or their widths differ.
         """
+        if not len(vectors) or not len(queries) or vectors.shape[1] != queries.shape[1]:
+            raise InvalidInputError("the harvest needs vectors and queries of one width", field="queries")
         self._vectors, self._queries, self._work, self._rounds = vectors, queries, work, rounds
         self._exact = ExactSearch(vectors)
         self._truth = [set(self._exact.nearest(query, RECALL_AT).tolist()) for query in queries]
@@ -103,13 +108,17 @@ class Harvest:
             warm.append(mine)
             base_warm.append(theirs)
         found = tuple(graph.nearest(query, setting.topk) for query in self._queries)
-        hits = [len(truth & set(ids[:RECALL_AT].tolist())) for truth, ids in zip(self._truth, found, strict=True)]
-        wanted = [len(truth) for truth in self._truth]
-        shares = np.array(hits) / np.array(wanted)
+        hits = np.array(
+            [len(held & set(ids[:RECALL_AT].tolist())) for held, ids in zip(self._truth, found, strict=True)]
+        )
+        wanted = np.array([len(held) for held in self._truth])
+        # Of a query that is near to nothing, nothing is missed.
+        shares = np.where(wanted > 0, hits / np.maximum(wanted, 1), 1.0)
         return Measured(
             setting=setting,
             recall=float(shares.mean()),
-            jaccard=float(np.mean([hit / (2 * want - hit) for hit, want in zip(hits, wanted, strict=True)])),
+            # Both lists are of one length, so Jaccard follows from the share that they have in common.
+            overlaps=shares / (2.0 - shares),
             cold_ms=cold,
             warm_ms=np.concatenate(warm),
             baseline_cold_ms=base_cold,
@@ -124,7 +133,8 @@ class Harvest:
         return np.array([_timed(self._exact, query, RECALL_AT) for query in self._queries])
 
     def _round(self, graph: GraphSearch, base: GraphSearch, setting: Setting) -> tuple[Floats, Floats]:
-        mine, theirs = [], []
+        mine: list[float] = []
+        theirs: list[float] = []
         for number, query in enumerate(self._queries):
             pair = ((graph, setting.topk, mine), (base, self.baseline.topk, theirs))
             # Who goes first changes from query to query, so that neither always finds the caches warm.
@@ -144,7 +154,10 @@ class Harvest:
             path = self._work / f"{options.connectivity}-{options.expansion_add}-{options.dtype}.usearch"
             started = time.process_time()
             path.parent.mkdir(parents=True, exist_ok=True)
-            build_graph(self._vectors, options).save(str(path))
+            # Trials that share the folder never map a graph that another is still writing.
+            unfinished = path.with_suffix(f".{os.getpid()}")
+            build_graph(self._vectors, options).save(str(unfinished))
+            unfinished.replace(path)
             self._built[options] = (path, time.process_time() - started)
         return self._built[options][0]
 

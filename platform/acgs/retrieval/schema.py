@@ -14,7 +14,9 @@ class SearchRequest(BaseModel):
 
     query: str = Field(min_length=1)
     topk: int = Field(10, ge=1, le=1000)
-    budget_ms: float | None = Field(None, ge=0, description="most milliseconds for reranking; 0: words alone")
+    budget_ms: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="most milliseconds for reranking; 0: words alone"
+    )
     receipt: bool = Field(False, description="put the search on the audit log and return its signed receipt")
     constitutional_hash: str = Field(description="label or digest of the constitution in force")
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from acgs.retrieval.corpus import Collection, Document
 
-WORDS = (
+WORDS = (  # noqa: SIM905 - a word a line would fill a page
     "bank loan credit interest mortgage doctor patient hospital nurse treatment court judge appeal ruling statute "
     "river flood water dam bridge neural network training gradient model supervision authority risk system notice"
 ).split()

@@ -19,7 +19,7 @@ from acgs.retrieval.vectors import GraphOptions
 from tests.acgs.retrieval.corpora import TINY, made_documents, write_static_encoder
 
 
-class Interrupted(Exception):
+class InterruptedBuildError(Exception):
     """Stands for a kill while an index is built."""
 
 
@@ -50,10 +50,10 @@ class TestBuilding:
                 return encoder.encode(texts)
 
         def stop(_count: int) -> None:
-            raise Interrupted
+            raise InterruptedBuildError
 
         folder = tmp_path / "index"
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedBuildError):
             build_index(documents, Counting(), folder, advance=stop)
         with pytest.raises(InvalidInputError, match="no finished index"):
             open_index(folder)
@@ -64,10 +64,10 @@ class TestBuilding:
 
     def test_a_damaged_part_is_encoded_again(self, encoder: StaticEncoder, tmp_path: Path) -> None:
         def stop(_count: int) -> None:
-            raise Interrupted
+            raise InterruptedBuildError
 
         documents, folder = made_documents(300), tmp_path / "index"
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedBuildError):
             build_index(documents, encoder, folder, advance=stop)
         for part in (folder / PARTS).rglob("*.safetensors"):
             part.write_bytes(part.read_bytes()[:-7])
@@ -118,10 +118,10 @@ class TestBuilding:
 
     def test_an_old_index_answers_until_the_new_one_is_encoded(self, copy: Path, encoder: StaticEncoder) -> None:
         def stop(_count: int) -> None:
-            raise Interrupted
+            raise InterruptedBuildError
 
         before = open_index(copy).manifest
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedBuildError):
             build_index(made_documents(20), encoder, copy, advance=stop)
         assert open_index(copy).manifest == before
         build_index(made_documents(20), encoder, copy)
