@@ -22,7 +22,7 @@ from acgs.release.t1.tuning import (
     fold_numbers,
     heads,
     learn_rerankers,
-    standard_error,
+    sure_mean,
 )
 from acgs.retrieval.configuration import FirstStage, Gate, Rerankers, RetrievalConfiguration, Route
 from acgs.retrieval.index import Bm25Options, Index
@@ -118,9 +118,9 @@ def choose(bench: Workbench, chosen: NDArray[np.intp], costs: RouteCosts) -> Cho
 def configuration(plan: T1Plan, baseline: Baseline, learned: Learned, routed: Routed) -> RetrievalConfiguration:
     """The document that the search path reads.
 
-    Without a router all queries take the route that gains most, or none where no route gains more than its error.
+    Without a router all queries take the route that gains most, or none where no gain is sure.
     """
-    sure = [learned.gains[:, route].mean() - standard_error(learned.gains[:, route]) for route in (1, 2)]
+    sure = [sure_mean(learned.gains[:, route]) for route in (1, 2)]
     route = Route.FUSED if max(sure) <= 0 else (Route.CHEAP, Route.FULL)[int(np.argmax(sure))]
     gate = routed.gate
     return RetrievalConfiguration(

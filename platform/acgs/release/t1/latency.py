@@ -7,7 +7,7 @@ work it says what wall time would say on an idle one. Wall time is kept beside i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from acgs.statistics.evidence import Floats
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """Milliseconds of the same requests on both sides, each of shape (queries * replays,)."""
+    """Milliseconds of the same requests on both sides, each of shape (queries * rounds,)."""
 
     baseline_ms: Floats
     """Processor time."""
@@ -32,22 +32,20 @@ def replay(
     baseline: Searcher,
     candidate: Searcher,
     queries: Sequence[str],
-    replays: int,
-    seed: int,
     *,
-    advance: Callable[[int], None] = lambda _count: None,
+    rounds: int,
+    seed: int,
 ) -> Replayed:
-    """Time both sides over all queries; the first round warms caches up and is not counted."""
+    """Time both sides over all queries; a round before the first warms caches up and is not counted."""
     rng = np.random.default_rng(seed)
     times: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
     sides = (baseline, candidate)
-    for round_number in range(replays + 1):
+    for round_number in range(rounds + 1):
         for query in queries:
             for side in rng.permutation(2):
                 elapsed = _timed(sides[side], query)
                 if round_number:
                     times[side].append(elapsed)
-        advance(len(queries))
     base, other = np.array(times[0]), np.array(times[1])
     return Replayed(base[:, 0], other[:, 0], base[:, 1], other[:, 1])
 

@@ -30,7 +30,7 @@ def open_bench(
         InvalidInputError, IntegrityError: the folder holds another index, or a damaged one.
     """
     say("indexing")
-    build_index(collection.documents, encoder, index_folder, bm25=plan.bm25[0], advance=advance)
+    build_index(collection.documents, encoder, index_folder, advance=advance)
     index = open_index(index_folder)
     contents = [document.content for document in collection.documents]
     numbers = {document.id: number for number, document in enumerate(collection.documents)}

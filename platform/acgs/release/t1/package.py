@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def find(
     say("choices on all queries, paired replay")
     final = choose(bench, np.arange(len(queries)), costs)
     sides = bench.sides(final, encoder)
-    replayed = replay(sides.baseline, sides.candidate, texts, plan.replays, plan.seed)
+    replayed = replay(sides.baseline, sides.candidate, texts, rounds=ceil(plan.requests / len(texts)), seed=plan.seed)
     say("ANN settings")
     swept = sweep(bench, final, collection.judgements, work / "graphs")
     say("audits and contract")

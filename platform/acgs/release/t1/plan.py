@@ -31,4 +31,6 @@ class T1Plan(BaseModel):
     depth: int = Field(50, ge=10, le=1000)
     budget_ms: float = Field(1.0, gt=0, description="mean milliseconds that reranking may add")
     p95_margin_ms: float = Field(1.0, gt=0, description="how much the p95 of latency may rise")
-    replays: int = Field(7, ge=1, le=100, description="paired replays of every query for the latency")
+    requests: int = Field(
+        2100, ge=1, le=100_000, description="paired requests that are timed, in whole rounds of queries"
+    )

@@ -27,6 +27,10 @@ Ints = NDArray[np.int32]
 Passes = Mapping[Bm25Options, Sequence[JudgedPass]]
 
 
+_Z: Final = 1.645
+"""Quantile of the normal law for bounds at one-sided 95 %."""
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """T0: the best single stage on the queries it was chosen on."""
@@ -166,10 +170,10 @@ def useful_spend(
 
 
 def sure_gains(gains: Floats, teacher: Floats, scores: Floats) -> Floats:
-    """What each route surely gains, by score, shape (queries, 3): the regression of cross-fitted gains less one error.
+    """What each route surely gains, by score, shape (queries, 3): the lower bound of cross-fitted gains.
 
-    The slope is fitted on the teacher's out-of-fold predictions, which have not seen the query's gain, and may not be
-    negative. One standard error of the mean is taken off, so that a gain that noise explains buys nothing.
+    Around it the gain follows the score with a slope that is fitted on the teacher's out-of-fold predictions, which have
+    not seen the query's gain, and that may not be negative. A gain that noise explains buys nothing.
     """
     centred = teacher - teacher.mean()
     spread = float(centred @ centred)
@@ -177,7 +181,7 @@ def sure_gains(gains: Floats, teacher: Floats, scores: Floats) -> Floats:
     for route in (1, 2):
         realised = gains[:, route]
         slope = max(0.0, float(centred @ realised) / spread) if spread > 0 else 0.0
-        columns.append(realised.mean() - standard_error(realised) + slope * (scores - scores.mean()))
+        columns.append(sure_mean(realised) + slope * (scores - scores.mean()))
     return np.stack(columns, axis=1)
 
 
@@ -190,7 +194,7 @@ def _tau_helps(passes: Sequence[JudgedPass], baseline: Baseline, chosen: NDArray
             for row, tau in zip(chosen, taus, strict=True)
         ]
     )
-    return bool(changes.mean() > standard_error(changes))
+    return sure_mean(changes) > 0
 
 
 def tables_against_teacher(
@@ -208,6 +212,11 @@ def tables_against_teacher(
     by_tables = apply_thresholds(routed.distillation.router().predict(features).gain, theta, delta)
     by_teacher = apply_thresholds(routed.distillation.teacher["gain"], theta, delta)
     return learned.gains[rows, by_tables] - learned.gains[rows, by_teacher]
+
+
+def sure_mean(values: Floats) -> float:
+    """Lower bound of the mean at one-sided 95 %."""
+    return float(values.mean()) - _Z * standard_error(values)
 
 
 def standard_error(values: Floats) -> float:
