@@ -32,17 +32,17 @@ from acgs.retrieval.late_interaction import TokenStates, piece_rarity
 from acgs.retrieval.lexical import LexicalLeg, Postings, build_leg, derive
 from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, build_graph, load_graph
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MANIFEST: Final = "manifest.json"
 PARTS: Final = "parts"
-_POSTINGS: Final = ("json", "data.npy", "indices.npy", "starts.npy")
+_POSTINGS: Final = ("keys", "data", "indices", "starts")
 _GRAPH: Final = "graph.usearch"
 _FILES: Final = frozenset(
     (
         "documents.jsonl",
         "documents.starts.npy",
         _GRAPH,
-        *(f"lexical.{leg}.{part}" for leg in ("words", "pairs") for part in _POSTINGS),
+        *(f"lexical.{leg}.{part}.npy" for leg in ("words", "pairs") for part in _POSTINGS),
         *(f"tokens.{part}.npy" for part in ("projection", "values", "scales", "starts", "rarity")),
         "vectors.npy",
     )
@@ -142,15 +142,13 @@ def build_index(
     arrays = _arrays(documents, encoded, bm25)
     content, starts = pack(documents)
     files = {}
-    with _saved(build_graph(arrays.named["vectors.npy"], graph), folder / f".{_GRAPH}.{os.getpid()}") as temporary:
+    with _saved(build_graph(arrays["vectors.npy"], graph), folder / f".{_GRAPH}.{os.getpid()}") as temporary:
         # From here until the new manifest is written the folder holds no index.
         (folder / MANIFEST).unlink(missing_ok=True)
         for name, data in (
             ("documents.jsonl", content),
             ("documents.starts.npy", _npy(starts)),
-            ("lexical.words.json", orjson.dumps(arrays.words.vocabulary)),
-            ("lexical.pairs.json", orjson.dumps(arrays.pairs.vocabulary)),
-            *((name, _npy(array)) for name, array in arrays.named.items()),
+            *((name, _npy(array)) for name, array in arrays.items()),
         ):
             write_atomic(folder / name, data)
             files[name] = hashlib.sha256(data).hexdigest()
@@ -184,7 +182,7 @@ def open_index(folder: Path) -> Index:
     return Index(
         manifest=manifest,
         documents=DocumentFile(folder / "documents.jsonl", _mapped(folder, "documents.starts.npy")),
-        lexical=derive(_postings(folder, "words", manifest), _postings(folder, "pairs", manifest)),
+        lexical=derive(_postings(folder, "words", manifest.documents), _postings(folder, "pairs", manifest.documents)),
         vectors=vectors,
         tokens=TokenStates(
             projection=_mapped(folder, "tokens.projection.npy"),
@@ -197,14 +195,8 @@ def open_index(folder: Path) -> Index:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrays:
-    words: Postings
-    pairs: Postings
-    named: dict[str, NDArray[Any]]
-
-
-def _arrays(documents: Sequence[Document], encoded: CorpusEncoding, bm25: Bm25Options) -> _Arrays:
+def _arrays(documents: Sequence[Document], encoded: CorpusEncoding, bm25: Bm25Options) -> dict[str, NDArray[Any]]:
+    """The index's arrays by file name, but for the documents' offsets."""
     leg = build_leg([item.content for item in documents], bm25.k1, bm25.b)
     named: dict[str, NDArray[Any]] = {
         "vectors.npy": encoded.vectors,
@@ -215,20 +207,13 @@ def _arrays(documents: Sequence[Document], encoded: CorpusEncoding, bm25: Bm25Op
         "tokens.rarity.npy": piece_rarity(encoded.pieces, encoded.starts, encoded.vocabulary),
     }
     for name, postings in (("words", leg.words), ("pairs", leg.pairs)):
-        named[f"lexical.{name}.data.npy"] = postings.data
-        named[f"lexical.{name}.indices.npy"] = postings.indices
-        named[f"lexical.{name}.starts.npy"] = postings.starts
-    return _Arrays(leg.words, leg.pairs, named)
+        for part in _POSTINGS:
+            named[f"lexical.{name}.{part}.npy"] = getattr(postings, part)
+    return named
 
 
-def _postings(folder: Path, name: str, manifest: IndexManifest) -> Postings:
-    return Postings(
-        data=_mapped(folder, f"lexical.{name}.data.npy"),
-        indices=_mapped(folder, f"lexical.{name}.indices.npy"),
-        starts=_mapped(folder, f"lexical.{name}.starts.npy"),
-        vocabulary=orjson.loads((folder / f"lexical.{name}.json").read_bytes()),
-        documents=manifest.documents,
-    )
+def _postings(folder: Path, name: str, documents: int) -> Postings:
+    return Postings(**{part: _mapped(folder, f"lexical.{name}.{part}.npy") for part in _POSTINGS}, documents=documents)
 
 
 def _manifest(folder: Path) -> IndexManifest:

@@ -1,13 +1,15 @@
 """The lexical leg: BM25 over stemmed terms, and what the terms say of single candidates.
 
 Scores of every (term, document) pair are worked out when the index is built (bm25s, Lu 2024, with Lucene's idf), so a
-query adds up postings. The arrays lie in plain `.npy` files and are memory-mapped.
+query adds up postings. The arrays lie in plain `.npy` files and are memory-mapped; so is the vocabulary, as one number
+a word, because a dictionary of all pairs of words would outweigh all the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final
 
 import bm25s
@@ -34,12 +36,18 @@ class Postings:
     """(postings,) document numbers, ascending within a term"""
     starts: NDArray[np.int64]
     """(terms + 1,) where each term's postings begin"""
-    vocabulary: dict[str, int]
+    keys: NDArray[np.uint64]
+    """(terms,) `word_keys`, rising; a term's number is its place"""
     documents: int
 
     def known(self, words: Sequence[str]) -> list[int]:
         """Numbers of the words that occur in the corpus; a repeated word counts again."""
-        return [self.vocabulary[word] for word in words if word in self.vocabulary]
+        if not len(self.keys):
+            return []
+        asked = word_keys(words)
+        places = np.minimum(np.searchsorted(self.keys, asked), len(self.keys) - 1)
+        found: list[int] = places[self.keys[places] == asked].tolist()
+        return found
 
     def scores(self, numbers: Sequence[int]) -> Singles:
         """Summed scores of all documents, shape (documents,)."""
@@ -61,19 +69,27 @@ class Postings:
         return found
 
 
+def word_keys(words: Sequence[str]) -> NDArray[np.uint64]:
+    """First 8 bytes of each word's BLAKE2b, shape (words,): of a million words two share a key once in 40 million."""
+    digests = b"".join(blake2b(word.encode(), digest_size=8).digest() for word in words)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
 def build_postings(texts: Sequence[Sequence[str]], k1: float, b: float) -> Postings:
     """Index analysed texts with BM25's saturation k1 and length normalisation b."""
-    # Numbered here, in alphabetical order: bm25s numbers words as a set yields them, differently in each process.
-    vocabulary = {word: number for number, word in enumerate(sorted({word for text in texts for word in text}))}
-    if not vocabulary:
-        return Postings(np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(1, np.int64), {}, len(texts))
+    # Numbered here, by their keys: bm25s numbers words as a set yields them, differently in each process.
+    words = sorted({word for text in texts for word in text})
+    keys = np.unique(word_keys(words))
+    if not words:
+        return Postings(np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(1, np.int64), keys, len(texts))
+    numbers = dict(zip(words, np.searchsorted(keys, word_keys(words)).tolist(), strict=True))
     index: Any = bm25s.BM25(k1=k1, b=b, method="lucene")
-    numbered = [[vocabulary[word] for word in text] for text in texts]
-    index.index((numbered, vocabulary), create_empty_token=False, show_progress=False)
+    numbered = [[numbers[word] for word in text] for text in texts]
+    index.index((numbered, numbers), create_empty_token=False, show_progress=False)
     found = index.scores
     data, indices, starts = found["data"], found["indices"], found["indptr"].astype(np.int64)
     order = np.lexsort((indices, np.repeat(np.arange(len(starts) - 1), np.diff(starts))))
-    return Postings(data[order].astype(np.float32), indices[order].astype(np.int32), starts, vocabulary, len(texts))
+    return Postings(data[order].astype(np.float32), indices[order].astype(np.int32), starts, keys, len(texts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,7 @@ class TestOpening:
         with pytest.raises(IntegrityError, match="manifest"):
             open_index(copy)
 
-    @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"not json", b'{"format": 2, "analysis": 2}'])
+    @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"not json", b'{"format": 3, "analysis": 2}'])
     def test_a_foreign_manifest_is_refused(self, content: bytes, copy: Path) -> None:
         (copy / MANIFEST).write_bytes(content)
         with pytest.raises(IntegrityError):
