@@ -16,6 +16,7 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
+from acgs.errors import InvalidInputError
 from acgs.retrieval.analysis import pairs, terms
 
 Singles = NDArray[np.float32]
@@ -104,7 +105,15 @@ class LexicalLeg:
     """(terms,) ln(1 + (N - df + .5) / (df + .5))"""
 
     def analyse(self, query: str) -> LexicalQuery:
-        """The query's terms that the corpus knows."""
+        """The query's terms that the corpus knows.
+
+        Raises:
+            InvalidInputError: the query is no text: it holds halves of characters.
+        """
+        try:
+            query.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInputError("the query is not Unicode text", field="query") from error
         words = terms(query)
         return LexicalQuery(self.words.known(words), self.pairs.known(pairs(words)), len(words))
 

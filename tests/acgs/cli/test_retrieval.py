@@ -131,6 +131,7 @@ def test_bad_input_ends_with_one_sentence_and_nothing_is_written(
         (["index", str(corpus), "--index", output, "--encoder", encoder, "--b", "2"], "validation"),
         (["index", str(corpus), "--index", output, "--encoder", str(tmp_path / "nowhere")], "validation"),
         (["search", " ", "--index", index, "--encoder", encoder], "validation"),
+        (["search", "river \udcff", "--index", index, "--encoder", encoder], "validation"),
         (["search", "river", "--index", index, "--encoder", encoder, "--budget-ms", "-1"], "validation"),
         (["search", "river", "--index", index, "--encoder", encoder, "--config", str(gate)], "validation"),
         (["search", "river", "--index", output, "--encoder", encoder], "validation"),

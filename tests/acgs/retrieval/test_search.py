@@ -164,6 +164,7 @@ class TestRefusals:
         [
             ("", {}, "query"),
             (" \n\t", {}, "query"),
+            ("river \udcff", {}, "query"),
             ("a" * (MAX_QUERY_CHARACTERS + 1), {}, "query"),
             ("river", {"topk": 0}, "topk"),
             ("river", {"budget_ms": -1.0}, "budget_ms"),
