@@ -17,7 +17,7 @@ from acgs.retrieval.harvest import LEAST_RECALL, best_setting, pareto_frontier
 from tune_sweeps.ann_harvest_config import HarvestConfig, HarvestRow
 from tune_sweeps.ann_harvest_times import read_measured
 
-_COLUMNS = ("ef", "topk", "M, efC, type", "recall@10", "warm p50, p95, p99 ms", "cold p50", "nDCG@10")
+_COLUMNS = ("ef", "topk", "M/efC/type", "recall@10", "p50/p95/p99 ms", "cold p50", "nDCG@10")
 
 
 def harvested(
@@ -71,8 +71,8 @@ def show(document: HarvestDocument, rows: Sequence[HarvestRow]) -> None:
         lines = []
         for point in points:
             said = point.parameters
-            graph = f"{said.connectivity}, {said.expansion_add}, {said.dtype}"
-            times = ", ".join(f"{value:.3f}" for value in (point.p50_ms, point.p95_ms, point.p99_ms))
+            graph = f"{said.connectivity}/{said.expansion_add}/{said.dtype}"
+            times = "/".join(f"{value:.3f}" for value in (point.p50_ms, point.p95_ms, point.p99_ms))
             change = "not judged" if math.isnan(point.ndcg_delta) else f"{point.ndcg_delta:+.4f}"
             cells = (said.ef, said.topk, graph, f"{point.recall_at_10:.4f}", times, f"{point.cold_p50_ms:.3f}", change)
             lines.append(cells)

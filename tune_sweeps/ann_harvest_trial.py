@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray import tune
 
+from acgs.learning.finetune.sweep import FINISHED
 from acgs.retrieval.fusion import combine
 from acgs.retrieval.harvest import LEAST_RECALL, RECALL_AT, Harvest, Setting
 from acgs.retrieval.index import open_index
@@ -19,7 +20,7 @@ from acgs.statistics.evidence import Floats
 from acgs.statistics.ranking import ndcg
 from tune_sweeps.ann_harvest_config import HOPELESS, HarvestConfig, HarvestFigures, HarvestRow, HarvestTrial
 from tune_sweeps.ann_harvest_times import write_measured
-from tune_sweeps.retrieval_work import FINISHED
+from tune_sweeps.retrieval_work import BEGUN
 
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -95,7 +96,7 @@ class HarvestRun(tune.Trainable):
         hopeless = self._trial.role == "grid" and most < LEAST_RECALL
         return HarvestRow(
             trial=self._trial,
-            ending=HOPELESS if hopeless else "begun",
+            ending=HOPELESS if hopeless else BEGUN,
             queries=work.first,
             recall_at_10=found / wanted,
         )

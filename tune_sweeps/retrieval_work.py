@@ -18,7 +18,7 @@ from acgs.learning.finetune.config import load_settings
 from acgs.retrieval.encoders import MINILM
 from tune_sweeps.sweep_folder import TUNE, Journal, Row
 
-FINISHED: Final = "finished"
+BEGUN: Final = "begun"
 FAILED: Final = "failed: "
 INDEX: Final = "index"
 """Folder below the sweep's, for the index that it builds."""
