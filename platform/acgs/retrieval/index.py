@@ -139,20 +139,14 @@ def build_index(
     _require_own(folder)
     parts = folder / PARTS / f"{FORMAT}-{corpus[:16]}-{encoder.digest[:16]}"
     encoded = encode_corpus(documents, encoder, parts, advance)
-    arrays = _arrays(documents, encoded, bm25)
     content, starts = pack(documents)
-    files = {}
+    arrays = {"documents.starts.npy": starts, **_arrays(documents, encoded, bm25)}
     with _saved(build_graph(arrays["vectors.npy"], graph), folder / f".{_GRAPH}.{os.getpid()}") as temporary:
         # From here until the new manifest is written the folder holds no index.
         (folder / MANIFEST).unlink(missing_ok=True)
-        for name, data in (
-            ("documents.jsonl", content),
-            ("documents.starts.npy", _npy(starts)),
-            *((name, _npy(array)) for name, array in arrays.items()),
-        ):
-            write_atomic(folder / name, data)
-            files[name] = hashlib.sha256(data).hexdigest()
-        files[_GRAPH] = _sha256(temporary)
+        files = {_GRAPH: _sha256(temporary), "documents.jsonl": _written(folder / "documents.jsonl", content)}
+        for name, array in arrays.items():
+            files[name] = _written(folder / name, _npy(array))
         temporary.replace(folder / _GRAPH)
     manifest = IndexManifest(
         documents=len(documents),
@@ -292,6 +286,12 @@ def _saved(graph: Any, temporary: Path) -> Iterator[Path]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _written(path: Path, data: bytes) -> str:
+    """SHA-256 of what was written."""
+    write_atomic(path, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _npy(array: NDArray[Any]) -> bytes:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acgs.retrieval.analysis import terms
-from acgs.retrieval.lexical import Postings, build_leg, build_postings
+from acgs.retrieval.analysis import pairs, terms
+from acgs.retrieval.lexical import PAIR_B, PAIR_K1, Postings, build_leg, build_postings
 from tests.acgs.retrieval.corpora import TINY, made_documents
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=12), min_size=1, max_size=12)
@@ -103,9 +103,16 @@ class TestLeg:
         scores = self.leg.pairs.scores(query.pairs)
         assert np.flatnonzero(scores).tolist() == [6]
 
+    def test_pairs_saturate_and_are_normalised_by_options_of_their_own(self) -> None:
+        texts = [pairs(terms(document.content)) for document in TINY.documents]
+        number = self.leg.pairs.known(["river bank"])
+        expected = _bm25(texts, ["river bank"], PAIR_K1, PAIR_B)
+        assert self.leg.pairs.scores(number) == pytest.approx(np.array(expected), abs=1e-5)
+
     def test_a_rare_word_has_the_higher_idf(self) -> None:
         rare, common = (self.leg.idf[self.leg.words.known(terms(word))] for word in ("mortgage", "bank"))
-        assert rare > common > 0
+        assert rare == pytest.approx(math.log(1 + (12 - 1 + 0.5) / (1 + 0.5)))
+        assert common == pytest.approx(math.log(1 + (12 - 3 + 0.5) / (3 + 0.5)))
 
     def test_a_norm_is_the_length_of_a_documents_scores(self) -> None:
         everything = list(range(len(self.leg.words.keys)))
