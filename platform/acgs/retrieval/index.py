@@ -163,6 +163,34 @@ def build_index(
     return manifest
 
 
+def make_variant(source: Path, target: Path, bm25: Bm25Options) -> IndexManifest:
+    """Write an index with other BM25 options over the same encodings; what does not differ is linked, not copied.
+
+    An index that stands at the target already is replaced, its manifest last.
+
+    Raises:
+        InvalidInputError: source and target are one, source holds no index, or target holds something else.
+        IntegrityError: the source is damaged.
+    """
+    if target.resolve() == source.resolve():
+        raise InvalidInputError("a variant of an index needs a folder of its own", field="target")
+    index = open_index(source)
+    _require_own(target)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / MANIFEST).unlink(missing_ok=True)
+    contents = [index.documents[number].content for number in range(len(index.documents))]
+    made = _lexical_arrays(build_leg(contents, bm25.k1, bm25.b))
+    files = dict(index.manifest.files)
+    for name in files:
+        if name in made:
+            files[name] = _written(target / name, _npy(made[name]))
+        else:
+            _share(source / name, target / name)
+    manifest = index.manifest.model_copy(update={"bm25": bm25, "files": files})
+    write_atomic(target / MANIFEST, _stated(manifest))
+    return manifest
+
+
 def open_index(folder: Path) -> Index:
     """Open an index after checking every file against its digest.
 
@@ -200,10 +228,23 @@ def _arrays(documents: Sequence[Document], encoded: CorpusEncoding, bm25: Bm25Op
         "tokens.starts.npy": encoded.starts,
         "tokens.rarity.npy": piece_rarity(encoded.pieces, encoded.starts, encoded.vocabulary),
     }
-    for name, postings in (("words", leg.words), ("pairs", leg.pairs)):
-        for part in _POSTINGS:
-            named[f"lexical.{name}.{part}.npy"] = getattr(postings, part)
-    return named
+    return named | _lexical_arrays(leg)
+
+
+def _lexical_arrays(leg: LexicalLeg) -> dict[str, NDArray[Any]]:
+    return {
+        f"lexical.{name}.{part}.npy": getattr(postings, part)
+        for name, postings in (("words", leg.words), ("pairs", leg.pairs))
+        for part in _POSTINGS
+    }
+
+
+def _share(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
 
 
 def _postings(folder: Path, name: str, documents: int) -> Postings:

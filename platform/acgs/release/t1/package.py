@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -45,6 +45,9 @@ from acgs.retrieval.encoders import Encoder
 from acgs.retrieval.slices import GLOBAL, HARD_NL, slice_queries
 from acgs.statistics.evidence import Floats, InsufficientDataError
 from acgs.statistics.ranking import jaccard
+
+
+INDEX_FOLDER: Final = "index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def find(
     queries = {query: collection.queries[query] for query in sorted(collection.judgements)}
     texts = list(queries.values())
     slices = slice_queries(queries)
-    bench = open_bench(collection, encoder, plan, work / "index", say=say, advance=advance)
+    bench = open_bench(collection, encoder, plan, work / INDEX_FOLDER, say=say, advance=advance)
     say("what each route costs")
     costs = route_costs(searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk), texts, plan.p95_margin_ms)
     say("choices on folds, answers to the queries left out")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,8 +173,8 @@ def useful_spend(
 def sure_gains(gains: Floats, teacher: Floats, scores: Floats) -> Floats:
     """What each route surely gains, by score, shape (queries, 3): the lower bound of cross-fitted gains.
 
-    Around it the gain follows the score with a slope that is fitted on the teacher's out-of-fold predictions, which have
-    not seen the query's gain, and that may not be negative. A gain that noise explains buys nothing.
+    Around it the gain follows the score with a slope that is fitted on the teacher's out-of-fold predictions, which
+    have not seen the query's gain, and that may not be negative. A gain that noise explains buys nothing.
     """
     centred = teacher - teacher.mean()
     spread = float(centred @ centred)

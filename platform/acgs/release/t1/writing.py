@@ -26,7 +26,7 @@ from acgs.release.t1.artifacts import (
 )
 from acgs.release.t1.facts import facts_of
 from acgs.release.t1.gallery import GALLERY_FILE, gallery
-from acgs.release.t1.package import Findings
+from acgs.release.t1.package import INDEX_FOLDER, Findings
 from acgs.release.t1.page import PAGE_FILE, page
 from acgs.release.t1.plots import (
     COVERAGE,
@@ -41,12 +41,15 @@ from acgs.release.t1.plots import (
 from acgs.release.t1.promises import COVERAGE_COLUMNS
 from acgs.retrieval.configuration import write_configuration
 from acgs.retrieval.gate import gate_curve
+from acgs.retrieval.index import make_variant
 from acgs.retrieval.router.fidelity import no_regret
 from acgs.retrieval.router.router_file import ROUTER_FILE, write_router
 
 MONITORING_FILE: Final = "production_monitoring_config.json"
 EVIDENCE_FILE: Final = "evidence.json"
 FACTS_FILE: Final = "t1_facts.json"
+T1_INDEX_FOLDER: Final = "t1_index"
+"""The index to serve: that of the run, with the BM25 options that were chosen."""
 _COUNTERFACTUAL_COLUMNS: Final = ("slice_name", "n_samples")
 
 
@@ -61,6 +64,7 @@ def write_package(found: Findings, output: Path) -> dict[str, Any]:
         (output / name).unlink(missing_ok=True)
     _write_router(found, output, version)
     write_configuration(found.final.configuration, output / CONFIGURATION_FILE)
+    make_variant(output / INDEX_FOLDER, output / T1_INDEX_FOLDER, found.final.baseline.bm25)
     write_model(output / HARVEST_FILE, harvest_document(found.swept, version=version, at=found.at))
     change = np.array([item.candidate_ndcg - item.baseline_ndcg for item in found.confirmed])
     write_monitoring_config(

@@ -1,0 +1,160 @@
+"""All parts of T1 over a small made corpus: what is written, and that it holds together."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acgs.release.evidence import read_evidence
+from acgs.release.monitoring_config import read_monitoring_config
+from acgs.release.t1.package import find
+from acgs.retrieval.configuration import load_configuration
+from acgs.retrieval.corpus import Collection
+from acgs.retrieval.encoders import StaticEncoder
+from acgs.retrieval.opening import open_searcher
+from acgs.retrieval.router.router_file import load_router
+from acgs.statistics.evidence import InsufficientDataError
+from tests.acgs.release.t1.conftest import QUERIES, Run, made_collection, small_plan
+from tests.acgs.retrieval.corpora import write_static_encoder
+
+ARTIFACTS = {
+    "router_distilled_int8.json",
+    "theta_star_production.json",
+    "latency_harvest_config.json",
+    "production_monitoring_config.json",
+    "T1_release_contract.md",
+    "conformal_coverage_report.csv",
+    "counterfactual_audit_fixed.csv",
+    "regression_gallery.md",
+    "report.html",
+    "t1_configuration.json",
+    "evidence.json",
+    "t1_facts.json",
+    "pareto.png",
+    "gate_curve.png",
+    "reliability.png",
+    "coverage.png",
+}
+
+
+def read(run: Run, name: str) -> Any:
+    return json.loads((run.output / name).read_text(encoding="utf-8"))
+
+
+def test_every_artifact_is_written_under_its_name(run: Run) -> None:
+    assert {path.name for path in run.output.iterdir()} >= ARTIFACTS
+    for name in ARTIFACTS:
+        assert (run.output / name).stat().st_size > 0
+
+
+def test_the_artifacts_can_be_read_by_those_who_use_them(run: Run) -> None:
+    assert load_router(run.output / "router_distilled_int8.json").feature_names
+    assert read_monitoring_config(run.output / "production_monitoring_config.json").triggers
+    assert read_evidence(run.output / "evidence.json").digest() == run.found.evidence.digest()
+    assert load_configuration(run.output / "t1_configuration.json") == run.found.final.configuration
+
+
+def test_the_written_configuration_searches_as_the_candidate_did(run: Run, tmp_path: Path) -> None:
+    searcher = open_searcher(
+        run.output / "t1_index",
+        encoder=str(write_static_encoder(tmp_path / "encoder")),
+        configuration=run.output / "t1_configuration.json",
+        router=run.output / "router_distilled_int8.json",
+    )
+    sides = run.found.bench.sides(run.found.final)
+    for query in list(run.found.collection.queries.values())[:20]:
+        assert searcher.search(query).numbers.tolist() == sides.candidate.search(query).numbers.tolist()
+
+
+def test_every_query_was_answered_by_choices_made_without_it(run: Run) -> None:
+    assert [item.query for item in run.found.confirmed] == sorted(run.found.collection.judgements)
+    assert {item.fold for item in run.found.confirmed} == {0, 1, 2}
+    assert len(run.found.choices) == 3
+
+
+def test_the_contract_judges_the_confirmed_changes(run: Run) -> None:
+    quality = run.found.evidence.quality
+    assert quality is not None
+    change = np.array([item.candidate_ndcg - item.baseline_ndcg for item in run.found.confirmed])
+    assert quality.deltas == pytest.approx(change)
+    assert run.found.contract.evidence_digest == run.found.evidence.digest()
+    facts = read(run, "t1_facts.json")
+    assert facts["quality"]["global"]["change"] == pytest.approx(change.mean())
+    assert facts["verdict"] == str(run.found.contract.verdict)
+
+
+def test_baseline_and_candidate_are_two_systems(run: Run) -> None:
+    assert run.found.evidence.baseline.digest != run.found.evidence.candidate.digest
+
+
+def test_the_theta_document_keeps_the_published_schema(run: Run) -> None:
+    document = read(run, "theta_star_production.json")
+    parameters = document["parameters"]
+    assert document["gating_type"] == "two_stage"
+    assert parameters["theta_early_exit"] == pytest.approx(parameters["theta_star"] - parameters["delta"])
+    assert document["performance_characteristics"]["expected_cost_ms"] <= run.found.plan.budget_ms + 1e-9
+    assert document["performance_characteristics"]["duality_gap"] >= -1e-9
+
+
+def test_the_harvest_reports_the_seeds_grid_and_a_frontier(run: Run) -> None:
+    document = read(run, "latency_harvest_config.json")
+    cells = {(item["parameters"]["ef"], item["parameters"]["topk"]) for item in document["seed_grid"]}
+    assert cells == {(ef, topk) for ef in (104, 108, 112) for topk in (80, 88, 96)}
+    frontier = document["pareto_analysis"]["frontier"]
+    recalls = [item["recall_at_10"] for item in frontier]
+    assert recalls == sorted(recalls)
+    assert document["pareto_analysis"]["frontier_points"] == len(frontier)
+
+
+def test_small_slices_have_no_coverage_that_passes(run: Run) -> None:
+    with (run.output / "conformal_coverage_report.csv").open(encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert {row["slice"] for row in rows} == {"global", "hard-NL", "short", "long"}
+    assert all(row["in_range"] != "True" or row["verdict"] == "PASS" for row in rows)
+
+
+def test_the_gallery_lists_regressions_before_gains(run: Run) -> None:
+    text = (run.output / "regression_gallery.md").read_text(encoding="utf-8")
+    assert text.index("Worst regressions") < text.index("Largest gains")
+
+
+def test_the_page_needs_nothing_beside_it(run: Run) -> None:
+    text = (run.output / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in text
+    assert "http://" not in text
+    assert "https://" not in text
+
+
+def test_two_runs_give_the_same_verdicts_and_choices(run: Run, tmp_path: Path) -> None:
+    encoder = StaticEncoder(write_static_encoder(tmp_path / "encoder"))
+    again = find(made_collection(), encoder, small_plan(), tmp_path / "t1", at=datetime(2027, 1, 1, tzinfo=UTC))
+    # Costs are measured, so the gate may differ by them; everything before the gate may not.
+    assert [item.baseline for item in again.choices] == [item.baseline for item in run.found.choices]
+    for mine, other in zip(again.choices, run.found.choices, strict=True):
+        assert mine.learned.full.tolist() == other.learned.full.tolist()
+    assert [item.baseline_ndcg for item in again.confirmed] == [item.baseline_ndcg for item in run.found.confirmed]
+
+
+def test_too_few_queries_cannot_be_divided(tmp_path: Path) -> None:
+    collection = made_collection()
+    few = dict(list(collection.judgements.items())[:4])
+    encoder = StaticEncoder(write_static_encoder(tmp_path / "encoder"))
+    with pytest.raises(InsufficientDataError, match="judge at least 6"):
+        find(
+            Collection(collection.documents, collection.queries, few),
+            encoder,
+            small_plan(),
+            tmp_path / "t1",
+            at=datetime(2026, 9, 1, tzinfo=UTC),
+        )
+    assert not (tmp_path / "t1").exists()
+
+
+def test_all_judged_queries_are_counted(run: Run) -> None:
+    assert len(run.found.confirmed) == QUERIES

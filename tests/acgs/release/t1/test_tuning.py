@@ -1,0 +1,82 @@
+"""Choices look at the queries they are given and at no others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from acgs.release.t1.confirmation import Workbench, choose
+from acgs.release.t1.latency import RouteCosts
+from acgs.release.t1.tuning import choose_baseline, fold_numbers, learn_rerankers, sure_gains, sure_mean
+from acgs.retrieval.configuration import Route
+from tests.acgs.release.t1.conftest import Run
+
+COSTS = RouteCosts(np.array([0.0, 0.2, 0.8]), np.array([0.0, 0.01, 0.03]), 10.0)
+
+
+def scrambled(run: Run, rows: set[int]) -> Workbench:
+    """The run's bench with the grades of some queries turned round."""
+    passes = {
+        options: [
+            replace(item, grades=item.grades[::-1].copy()) if row in rows else item for row, item in enumerate(judged)
+        ]
+        for options, judged in run.found.bench.passes.items()
+    }
+    bench = run.found.bench
+    return Workbench(bench.indexes, bench.searchers, passes, bench.encoder, bench.plan)
+
+
+def test_what_is_left_out_cannot_change_a_choice(run: Run) -> None:
+    queries = len(run.found.confirmed)
+    chosen = np.arange(0, queries, 2)
+    left_out = set(range(queries)) - set(chosen.tolist())
+    first, second = choose(run.found.bench, chosen, COSTS), choose(scrambled(run, left_out), chosen, COSTS)
+    assert first.baseline == second.baseline
+    assert first.configuration == second.configuration
+
+
+def test_what_is_chosen_on_does_change_the_choice(run: Run) -> None:
+    queries = len(run.found.confirmed)
+    chosen = np.arange(queries)
+    first, second = choose(run.found.bench, chosen, COSTS), choose(scrambled(run, set(range(queries))), chosen, COSTS)
+    assert first.configuration != second.configuration
+
+
+def test_the_baseline_is_the_best_of_its_grid(run: Run) -> None:
+    bench = run.found.bench
+    chosen = np.arange(len(run.found.confirmed))
+    best = choose_baseline(bench.passes, bench.plan, chosen)
+    alone = bench.plan.model_copy(update={"taus": (0.0,)})
+    assert best.ndcg >= choose_baseline(bench.passes, alone, chosen).ndcg
+
+
+def test_folds_are_even_and_drawn_by_the_seed() -> None:
+    numbers = fold_numbers(23, 5, 1)
+    assert sorted(np.bincount(numbers).tolist()) == [4, 4, 5, 5, 5]
+    assert numbers.tolist() == fold_numbers(23, 5, 1).tolist()
+    assert numbers.tolist() != fold_numbers(23, 5, 2).tolist()
+
+
+def test_gains_that_noise_explains_buy_nothing() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.0, 0.1, 80)
+    gains = np.stack([np.zeros(80), noise, noise], axis=1)
+    sure = sure_gains(gains, rng.normal(size=80) * 1e-6, np.zeros(80))
+    assert sure[:, 2].max() < noise.mean()
+    assert sure_mean(np.full(40, 0.02) + rng.normal(0, 1e-4, 40)) == pytest.approx(0.02, abs=1e-3)
+
+
+def test_a_useless_reranker_is_not_used(run: Run) -> None:
+    """Where no route surely gains, all queries keep the baseline's order."""
+    bench = run.found.bench
+    chosen = np.arange(len(run.found.confirmed))
+    baseline = choose_baseline(bench.passes, bench.plan, chosen)
+    learned = learn_rerankers(bench.judged(baseline), bench.heads(baseline, bench.plan.depth), chosen, bench.plan)
+    from acgs.release.t1.confirmation import configuration
+    from acgs.release.t1.tuning import Routed
+
+    worthless = replace(learned, gains=-np.abs(learned.gains))
+    made = configuration(bench.plan, baseline, worthless, Routed(None, None, "too few queries"))
+    assert made.route is Route.FUSED
