@@ -17,6 +17,12 @@ MODULES = (
     "dp_lora",
     "guard_adapter",
     "training",
+    "statistics",
+    "monitoring",
+    "router",
+    "ann",
+    "t1",
+    "causal",
 )
 
 

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -26,10 +26,12 @@ from acgs.audit.recorder import AuditRecorder
 from acgs.constitution.lock import LockedConstitution
 from acgs.constitution.source import load_locked
 from acgs.errors import AcgsError, InvalidInputError, UnavailableError
-from acgs.retrieval.schema import SearchAnswer, SearchRequest, search_answer
-from acgs.retrieval.search import Searcher
+from acgs.retrieval.schema import SearchAnswer, SearchRequest
 from acgs.security.rate_limit import TokenBuckets
 from acgs.settings import Settings
+
+if TYPE_CHECKING:
+    from acgs.retrieval.search import Searcher
 
 DOMAIN = "retrieval"
 _NONCE_BYTES = 16
@@ -121,6 +123,8 @@ class RetrievalService:
         self._recorder.close()
 
     async def _answer(self, searcher: Searcher, request: SearchRequest) -> SearchAnswer:
+        from acgs.retrieval.answers import search_answer
+
         def run() -> SearchAnswer:
             return search_answer(
                 searcher, searcher.search(request.query, topk=request.topk, budget_ms=request.budget_ms)
@@ -167,8 +171,10 @@ def _parsed(user_config: Mapping[str, Any]) -> RetrievalUserConfig:
 
 
 def _open(wanted: RetrievalUserConfig) -> Searcher:
-    from acgs.retrieval.opening import open_searcher
-
+    try:
+        from acgs.retrieval.opening import open_searcher
+    except ImportError as error:
+        raise UnavailableError("retrieval needs its extra: pip install 'acgs[retrieval]'") from error
     if wanted.index is None:
         raise InvalidInputError("no index is named", field="index")
     return open_searcher(wanted.index, encoder=wanted.encoder, configuration=wanted.configuration, router=wanted.router)

@@ -118,3 +118,16 @@ def test_a_query_that_cannot_be_searched_is_an_input_error(service: RetrievalSer
     with pytest.raises(AcgsError) as caught:
         ask(service, query="   ")
     assert (caught.value.code, caught.value.field) == ("validation", "query")
+
+
+def test_the_application_starts_without_the_retrieval_libraries() -> None:
+    """The base installation has none of them; its services must come up all the same."""
+    import subprocess
+    import sys
+
+    blocked = "bm25s Stemmer usearch numkong torch transformers lightgbm"
+    code = (
+        f"import sys\nfor name in '{blocked}'.split(): sys.modules[name] = None\n"
+        "import serve_apps.retrieval, serve_apps.retrieval_service\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

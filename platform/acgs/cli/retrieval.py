@@ -139,8 +139,8 @@ def search(
 
     Example: `acgs retrieval search "who supervises high-risk systems" --index ./corpus-index`
     """
+    from acgs.retrieval.answers import search_answer
     from acgs.retrieval.opening import open_searcher
-    from acgs.retrieval.schema import search_answer
 
     searcher = open_searcher(folder, encoder=encoder, configuration=config, router=router)
     ranking = searcher.search(query, topk=topk, route=_route(route), budget_ms=budget_ms)

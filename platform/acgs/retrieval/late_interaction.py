@@ -21,6 +21,8 @@ DIMENSIONS: Final = 128
 QUERY_TOKENS: Final = 32
 """Of longer queries the rarest tokens are matched, as many as ColBERT's queries have."""
 _LEVELS: Final = 127
+_SHORTEST: Final = 1e-12
+"""Length below which single precision has lost a state's direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,9 @@ def fit_projection(states: Singles) -> Singles:
 
 
 def quantise(states: Singles) -> tuple[NDArray[np.int8], Singles]:
-    """States scaled to length 1, as int8 with a scale each; a state of zeros stays zeros."""
+    """States scaled to length 1, as int8 with a scale each; a state too short to have a direction becomes zeros."""
     lengths = np.linalg.norm(states, axis=1, keepdims=True)
-    units = states / np.where(lengths > 0, lengths, 1.0)
+    units = np.divide(states, lengths, out=np.zeros_like(states), where=lengths > _SHORTEST)
     highest = np.abs(units).max(axis=1, initial=0.0)
     scales = np.where(highest > 0, highest / _LEVELS, 1.0).astype(np.float32)
     return np.rint(units / scales[:, None]).astype(np.int8), scales

@@ -32,7 +32,7 @@ PRIOR: Final[dict[str, float]] = {"fused": 1.4, "rare_match": 0.5}
 
 
 def cheap_features(
-    leg: LexicalLeg, query: LexicalQuery, candidates: Ints, fused: Singles, lexical: Singles, dense: Singles
+    leg: LexicalLeg, query: LexicalQuery, candidates: Ints, *, fused: Singles, lexical: Singles, dense: Singles
 ) -> Singles:
     """Standardised features of `CHEAP_FEATURES`, shape (candidates, 7)."""
     held = leg.words.of_candidates(query.words, candidates)

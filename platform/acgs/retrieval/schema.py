@@ -1,10 +1,8 @@
-"""What a search asks and answers across a boundary."""
+"""What a search asks and answers across a boundary. Needs no index, encoder or library of theirs."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from acgs.retrieval.search import Ranking, Searcher
 
 
 class SearchRequest(BaseModel):
@@ -45,20 +43,3 @@ class SearchAnswer(BaseModel):
     total_ms: float
     configuration: str = Field(description="version of the retrieval configuration")
     index: str = Field(description="digest of the index")
-
-
-def search_answer(searcher: Searcher, ranking: Ranking) -> SearchAnswer:
-    """The answer with the passages' texts."""
-    hits = []
-    for rank, (number, score) in enumerate(zip(ranking.numbers, ranking.scores, strict=True), start=1):
-        document = searcher.index.documents[int(number)]
-        hits.append(Hit(rank=rank, id=document.id, score=float(score), title=document.title, text=document.text))
-    return SearchAnswer(
-        results=hits,
-        route=ranking.route.value,
-        predicted_gain=ranking.predicted_gain,
-        spent_ms=ranking.spent_ms,
-        total_ms=ranking.total_ms,
-        configuration=searcher.configuration.version,
-        index=searcher.index.manifest.digest,
-    )

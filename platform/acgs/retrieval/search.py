@@ -204,7 +204,12 @@ class Searcher:
         """Standardised features of the places `head`, shape (len(head), features of the route)."""
         numbers = first.candidates[head]
         cheap = cheap_features(
-            self.index.lexical, first.query, numbers, fused[head], first.lexical[head], first.dense[head]
+            self.index.lexical,
+            first.query,
+            numbers,
+            fused=fused[head],
+            lexical=first.lexical[head],
+            dense=first.dense[head],
         )
         if route is not Route.FULL:
             return cheap

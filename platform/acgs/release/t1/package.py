@@ -46,7 +46,6 @@ from acgs.retrieval.slices import GLOBAL, HARD_NL, slice_queries
 from acgs.statistics.evidence import Floats, InsufficientDataError
 from acgs.statistics.ranking import jaccard
 
-
 INDEX_FOLDER: Final = "index"
 
 

@@ -1,0 +1,123 @@
+"""HNSW against exact search in NumPy: speed at recall@10 of .99, and what building and memory grow like.
+
+`python -m benchmarks.ann`, with `--vectors FILE` (an index's `vectors.npy`) for a collection of your own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, build_graph
+
+WIDTH = 384
+CLUSTERS = 2000
+QUERIES = 200
+EFS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+LEAST_RECALL = 0.99
+Singles = NDArray[np.float32]
+
+
+def clustered(count: int, seed: int) -> Singles:
+    """Vectors of length 1 around centres, which is what embeddings of texts look like."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((CLUSTERS, WIDTH), dtype=np.float32)
+    vectors = centres[rng.integers(0, CLUSTERS, count)] + rng.standard_normal((count, WIDTH), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def near(vectors: Singles, count: int, seed: int) -> Singles:
+    """Queries: documents with as much noise as one cluster holds."""
+    rng = np.random.default_rng(seed)
+    queries = vectors[rng.choice(len(vectors), count, replace=False)]
+    queries = queries + rng.standard_normal(queries.shape, dtype=np.float32) * np.float32(0.5 / WIDTH**0.5)
+    return (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
+
+
+def measure(name: str, vectors: Singles, queries: Singles) -> dict[str, Any]:
+    """Build, then raise ef until the recall is reached; both searches answer each query in turns."""
+    exact = ExactSearch(vectors)
+    truth = [set(exact.nearest(query, 10).tolist()) for query in queries]
+    started = time.process_time()
+    graph = build_graph(vectors, GraphOptions())
+    built = time.process_time() - started
+    search, recall = GraphSearch(graph, vectors, EFS[0]), 0.0
+    for ef in EFS:
+        search = GraphSearch(graph, vectors, ef)
+        found = [len(truth[row] & set(search.nearest(query, 10).tolist())) for row, query in enumerate(queries)]
+        recall = float(np.mean(found)) / 10
+        if recall >= LEAST_RECALL:
+            break
+    times: dict[str, list[float]] = {"exact": [], "graph": []}
+    for turn, query in enumerate(np.concatenate([queries, queries, queries])):
+        pair: list[tuple[str, ExactSearch | GraphSearch]] = [("exact", exact), ("graph", search)]
+        for label, searcher in pair if turn % 2 else pair[::-1]:
+            begun = time.perf_counter()
+            searcher.nearest(query, 10)
+            times[label].append((time.perf_counter() - begun) * 1e3)
+    figures = {label: np.percentile(values, [50, 99]).tolist() for label, values in times.items()}
+    return {
+        "vectors": name,
+        "n": len(vectors),
+        "build_cpu_s": built,
+        "memory_mb": search.memory_bytes / 1e6,
+        "ef": search.ef,
+        "recall": recall,
+        **figures,
+        "ratio": figures["exact"][0] / figures["graph"][0],
+    }
+
+
+def main() -> None:
+    """Print one line a size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 50_000, 200_000], help="synthetic vectors")
+    parser.add_argument("--vectors", type=Path, help="vectors.npy of an index")
+    options = parser.parse_args()
+    sets = [(f"synthetic, {CLUSTERS} clusters", size) for size in options.sizes]
+    rows = []
+    if options.vectors is not None:
+        vectors = np.load(options.vectors, allow_pickle=False)
+        rows.append(measure(options.vectors.parent.name, vectors, near(vectors, min(QUERIES, len(vectors)), 1)))
+    for name, size in sets:
+        vectors = clustered(size, 0)
+        rows.append(measure(name, vectors, near(vectors, QUERIES, 1)))
+    table = Table(title=f"HNSW against exact, one thread, load {os.getloadavg()[0]:.1f}", title_justify="left")
+    for column in (
+        "vectors",
+        "n",
+        "build, CPU s",
+        "MB",
+        "ef",
+        "recall@10",
+        "exact p50/p99 ms",
+        "HNSW p50/p99 ms",
+        "ratio",
+    ):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            row["vectors"],
+            str(row["n"]),
+            f"{row['build_cpu_s']:.1f}",
+            f"{row['memory_mb']:.0f}",
+            str(row["ef"]),
+            f"{row['recall']:.4f}",
+            "{:.2f} / {:.2f}".format(*row["exact"]),
+            "{:.3f} / {:.3f}".format(*row["graph"]),
+            f"{row['ratio']:.1f}",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
