@@ -1,63 +1,94 @@
-"""A judged corpus of made documents for the sweeps over retrieval, and one Ray cluster that they share."""
+"""A judged corpus of made documents for the sweeps over retrieval, and one Ray cluster for their jobs."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
+import yaml
 
-from acgs.retrieval.corpus import Collection, write_collection
-from tests.acgs.retrieval.corpora import SAME_SENSE, WORDS, made_documents, write_static_encoder
+from tests.judged_corpus import write_judged_corpus
 
-DOCUMENTS, QUERIES = 120, 96
-CLUSTER = "import ray; from acgs.cli.connection import connect; connect(ray); print('up', flush=True); input()"
+CLUSTER = """
+import sys, ray
+ray.init(address="local", include_dashboard=False)
+print("address", ray.get_runtime_context().gcs_address)
+sys.stdin.read()
+"""
+PATIENCE_SECONDS = 300
+
+SweepFile = Callable[..., Path]
+Started = Callable[[list[str]], "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="session")
-def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Static embeddings, which need no torch."""
-    return write_static_encoder(tmp_path_factory.mktemp("encoders") / "static")
+def judged_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `corpus` and the `encoder` for it."""
+    return write_judged_corpus(tmp_path_factory.mktemp("judged"))
 
 
-@pytest.fixture(scope="session")
-def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Documents, and queries of a few of a document's words, some of which only the encoder knows."""
-    folder = tmp_path_factory.mktemp("corpora") / "made"
-    write_collection(made_collection(QUERIES), folder)
-    return folder
+@pytest.fixture
+def sweep_file(judged_corpus: Path, tmp_path: Path) -> SweepFile:
+    """Writes a sweep file over the corpus; a setting of None is left out."""
 
+    def write(**settings: Any) -> Path:
+        usual = {"name": "made", "corpus": str(judged_corpus / "corpus"), "encoder": str(judged_corpus / "encoder")}
+        path = tmp_path / "sweep.yaml"
+        values = {key: value for key, value in {**usual, **settings}.items() if value is not None}
+        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        return path
 
-def made_collection(queries: int) -> Collection:
-    """Judged queries over the same documents."""
-    documents, rng = made_documents(DOCUMENTS), np.random.default_rng(3)
-    other = {word: name for name, word in SAME_SENSE.items()}
-    texts, judgements = {}, {}
-    for number in range(queries):
-        target = documents[number % DOCUMENTS]
-        words = rng.choice(target.text.split(), 4)
-        texts[f"q{number}"] = " ".join(other.get(word, word) for word in words)
-        held = {item.id: len(set(words) & set(item.text.split())) for item in documents}
-        judgements[f"q{number}"] = {name: 1 for name, count in held.items() if count == len(set(words))}
-        judgements[f"q{number}"][target.id] = 2
-    assert set(" ".join(texts.values()).split()) <= {*WORDS, *SAME_SENSE}
-    return Collection(documents, texts, judgements)
+    return write
 
 
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """A cluster that outlives the jobs which are killed in it."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    script = CLUSTER.replace("print('up'", "import os; print(os.environ['RAY_ADDRESS']")
     job = subprocess.Popen(
-        [sys.executable, "-c", script], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-u", "-c", CLUSTER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert job.stdin is not None and job.stdout is not None
-    address = job.stdout.readline().strip()
-    yield address
+    assert job.stdin is not None
+    assert job.stdout is not None
+    yield next(line.split()[1] for line in job.stdout if line.startswith("address"))
     job.stdin.close()
-    job.wait(timeout=60)
+    job.wait(timeout=PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def killed_and_resumed(ray_address: str) -> Callable[[str, Path, Path], dict[str, Any]]:
+    """Starts a sweep, kills it when its second trial has ended, starts it again, and returns its JSON answer."""
+
+    def run(module: str, config: Path, output: Path) -> dict[str, Any]:
+        command = [sys.executable, "-m", module, "--config", str(config), "--output", str(output), "--json"]
+        environment = {**os.environ, "RAY_ADDRESS": ray_address}
+        trials = output / "trials.jsonl"
+        with (output.parent / "log").open("w") as log:
+            first = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(lines(trials)) < 2 and first.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        first.send_signal(signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL, (output.parent / "log").read_text()[-3000:]
+        before = lines(trials)
+        again = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
+        assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+        assert lines(trials)[: len(before)] == before
+        answer: dict[str, Any] = json.loads(again.stdout)
+        return answer
+
+    return run
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []

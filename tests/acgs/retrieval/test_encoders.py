@@ -181,6 +181,17 @@ class TestMiniLm:
         with pytest.raises(InvalidInputError, match="distilled from a transformer"):
             distil_static(str(tmp_path / "static"), tmp_path / "again")
 
+    def test_distilled_embeddings_are_centred_and_weighted_by_rank(self, minilm: Encoder, tmp_path: Path) -> None:
+        from safetensors.numpy import load_file
+
+        words = ["physician", "doctor", "river", "bank", "of", "the", "money"]
+        folder = _few_pieces(tmp_path / "few", words)
+        distil_static(str(folder), tmp_path / "static", width=64)
+        vectors = open_encoder(str(folder)).encode(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]).vectors
+        centred = (vectors - vectors.mean(axis=0)) * np.log1p(np.arange(12))[:, None]
+        table = load_file(tmp_path / "static" / "static.safetensors")["embedding"]
+        assert table @ table.T == pytest.approx(centred @ centred.T, abs=1e-3)
+
 
 def _few_pieces(folder: Path, words: list[str]) -> Path:
     """MiniLM with a vocabulary of few word pieces."""

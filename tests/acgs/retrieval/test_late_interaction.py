@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,6 +58,17 @@ def test_matches_are_those_of_floats_within_what_int8_rounds(tokens: TokenStates
         assert weighted[number] == pytest.approx(best @ tokens.rarity[piece] / tokens.rarity[piece].sum(), abs=0.02)
 
 
+def test_a_rare_pieces_match_weighs_more(tokens: TokenStates, states: Singles) -> None:
+    rarity = np.ones(VOCABULARY, np.float32)
+    rarity[7] = 9.0
+    asked = np.stack([states[0], -states[0]])
+    candidates = np.array([0], np.int32)
+    for pieces, more in (([7, 1], 1), ([1, 7], -1)):
+        query = replace(tokens, rarity=rarity).query(asked, np.array(pieces, np.int32))
+        even, weighted = tokens.match(query, candidates)
+        assert (weighted[0] - even[0]) * more > 0.3
+
+
 def test_a_documents_own_tokens_match_it_best(tokens: TokenStates, states: Singles, pieces: NDArray[np.int32]) -> None:
     own = slice(int(tokens.starts[3]), int(tokens.starts[4]))
     even, _ = tokens.match(tokens.query(states[own], pieces[own]), np.arange(len(LENGTHS), dtype=np.int32))
@@ -94,8 +107,9 @@ def test_of_a_long_query_the_rarest_tokens_are_matched_in_their_order(tokens: To
 def test_a_quantised_state_is_its_direction_within_half_a_level(states: Singles) -> None:
     values, scales = quantise(states)
     assert values.dtype == np.int8
+    assert np.isfinite(scales).all()
     lengths = np.linalg.norm(states, axis=1, keepdims=True)
-    units = np.divide(states, lengths, out=np.zeros_like(states), where=lengths > 0)
+    units = np.divide(states, lengths, out=np.zeros_like(states), where=lengths > 1e-12)
     assert (np.abs(values * scales[:, None] - units) <= scales[:, None] * 0.501).all()
 
 

@@ -22,7 +22,7 @@ def _examples(count: int, seed: int = 0) -> list[ListwiseExample]:
     for _ in range(count):
         features = rng.standard_normal((int(rng.integers(3, 12)), 3)).astype(np.float32)
         grades = np.zeros(len(features))
-        grades[features[:, 1].argmax()] = 1.0
+        grades[features[:, 1].argmax()] = rng.integers(1, 4)
         found.append(ListwiseExample(features, grades))
     return found
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from acgs.retrieval.answers import search_answer
 from acgs.retrieval.configuration import RetrievalConfiguration
 from acgs.retrieval.encoders import StaticEncoder
 from acgs.retrieval.index import Index
-from acgs.retrieval.answers import search_answer
 from acgs.retrieval.schema import SearchAnswer, SearchRequest
 from acgs.retrieval.search import Searcher
 from tests.acgs.retrieval.corpora import TINY
