@@ -14,7 +14,7 @@ import pytest
 from acgs.errors import IntegrityError, InvalidInputError
 from acgs.retrieval.corpus import Document
 from acgs.retrieval.encoders import Encoded, StaticEncoder
-from acgs.retrieval.index import MANIFEST, PARTS, Bm25Options, Index, build_index, open_index
+from acgs.retrieval.index import MANIFEST, PARTS, Bm25Options, Index, build_index, make_variant, open_index
 from acgs.retrieval.vectors import GraphOptions
 from tests.acgs.retrieval.corpora import TINY, made_documents, write_static_encoder
 
@@ -189,6 +189,42 @@ class TestBuilding:
         documents = [Document(str(number), "", text) for number, text in enumerate(texts)]
         build_index(documents, encoder, tmp_path / "index")
         assert len(open_index(tmp_path / "index").documents) == 2
+
+
+class TestVariants:
+    other = Bm25Options(k1=0.9, b=0.4)
+
+    def test_a_variant_is_the_index_that_would_have_been_built(
+        self, index_folder: Path, encoder: StaticEncoder, tmp_path: Path
+    ) -> None:
+        before = open_index(index_folder).manifest
+        made = make_variant(index_folder, tmp_path / "variant", self.other)
+        assert made == build_index(TINY.documents, encoder, tmp_path / "built", bm25=self.other)
+        assert open_index(tmp_path / "variant").manifest == made
+        assert open_index(index_folder).manifest == before
+
+    def test_a_variant_outlives_its_source_and_leaves_it_alone(
+        self, copy: Path, encoder: StaticEncoder, tmp_path: Path
+    ) -> None:
+        before = open_index(copy).manifest
+        made = make_variant(copy, tmp_path / "variant", self.other)
+        build_index(made_documents(20), encoder, tmp_path / "variant")
+        assert open_index(copy).manifest == before
+        assert make_variant(copy, tmp_path / "variant", self.other) == made
+        build_index(made_documents(20), encoder, copy)
+        assert open_index(tmp_path / "variant").manifest == made
+
+    def test_a_variant_needs_a_sound_source_and_a_folder_of_its_own(self, copy: Path, tmp_path: Path) -> None:
+        with pytest.raises(InvalidInputError, match="a folder of its own"):
+            make_variant(copy, copy, self.other)
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "thesis.txt").write_text("years of work")
+        with pytest.raises(InvalidInputError, match="no index"):
+            make_variant(copy, tmp_path / "thesis", self.other)
+        (copy / "vectors.npy").write_bytes(b"")
+        with pytest.raises(IntegrityError):
+            make_variant(copy, tmp_path / "variant", self.other)
+        assert not (tmp_path / "variant").exists()
 
 
 class TestOpening:

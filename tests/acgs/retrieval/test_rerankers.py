@@ -89,7 +89,7 @@ def test_features_say_what_their_names_say() -> None:
     candidates = np.array([0, 6, 7, 8], dtype=np.int32)
     lexical = leg.words.scores(query.words)[candidates]
     fused, dense = np.array([1, 0, 2, 3], np.float32), np.array([0, 3, 2, 1], np.float32)
-    table = cheap_features(leg, query, candidates, fused, lexical, dense)
+    table = cheap_features(leg, query, candidates, fused=fused, lexical=lexical, dense=dense)
     found = dict(zip(CHEAP_FEATURES, table.T, strict=True))
     assert table.shape == (4, len(CHEAP_FEATURES))
     assert np.argsort(found["fused"]).tolist() == np.argsort(fused).tolist()
@@ -102,5 +102,6 @@ def test_features_say_what_their_names_say() -> None:
 def test_a_query_without_known_words_has_features_too() -> None:
     leg = build_leg([document.content for document in TINY.documents], 1.2, 0.75)
     nothing = np.zeros(2, np.float32)
-    table = cheap_features(leg, leg.analyse("unheard"), np.array([0, 11], np.int32), nothing, nothing, nothing)
+    query, candidates = leg.analyse("unheard"), np.array([0, 11], np.int32)
+    table = cheap_features(leg, query, candidates, fused=nothing, lexical=nothing, dense=nothing)
     assert not table.any()

@@ -93,7 +93,9 @@ class TestRankings:
         )
         searcher = Searcher(index, encoder, RetrievalConfiguration(rerankers=rerankers))
         fused = searcher.search("river bank", topk=12, route=Route.FUSED).numbers.tolist()
-        reranked = searcher.search("river bank", topk=12, route=Route.CHEAP).numbers.tolist()
+        found = searcher.search("river bank", topk=12, route=Route.CHEAP)
+        reranked = found.numbers.tolist()
+        assert (np.diff(found.scores) <= 0).all()
         assert len(fused) == 12
         assert reranked[10:] == fused[10:]
         assert sorted(reranked[:10]) == sorted(fused[:10])
