@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from acgs.constitution.lock import LockedConstitution
 
 ROOT = Path(__file__).resolve().parent.parent
+WITH_RAY = ("serve_apps", "train_jobs", "tune_sweeps")
+"""Folders whose tests use the one Ray cluster or start Ray jobs: they never run beside each other."""
 REDIS_START_SECONDS = 30.0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what uses Ray in one process when the tests are spread over several."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in WITH_RAY:
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture(scope="session")
