@@ -21,6 +21,7 @@ MODULES = (
     "monitoring",
     "router",
     "ann",
+    "search",
     "t1",
     "causal",
 )
