@@ -155,7 +155,7 @@ def show(facts: dict[str, Any]) -> None:
     write_table("tables against teacher", columns, rows)
     regret = facts["no_regret"]
     fields: dict[str, object] = {
-        "queries": f"{regret['n']}, {facts['same_route']:.0%} sent the same way, {regret['differing']} differ in nDCG@10",
+        "queries": f"{regret['n']}, {facts['same_route']:.0%} sent the same way, {regret['differing']} differ",
         "nDCG@10 of the tables' decisions less the teacher's": f"at least {regret['lower']:+.4f} ({regret['method']})",
         f"loses at most {regret['margin']:g}": "shown" if regret["holds"] else "not shown by so many queries",
     }

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from acgs.retrieval.harvest import EFS, SEED_GRID, Setting
+from acgs.retrieval.harvest import EFS, RECALL_AT, SEED_GRID, Setting
 from acgs.retrieval.vectors import GraphOptions
 from tune_sweeps.retrieval_work import Part, RetrievalSweep
 
@@ -28,7 +28,7 @@ class HarvestConfig(RetrievalSweep):
     queries: Path | None = Field(None, description="queries.jsonl, or a folder with it and, for nDCG, with qrels.tsv")
     baseline: Setting = Field(Setting(ef=128, topk=100), description="setting in force, replayed beside each other one")
     efs: tuple[_Ef, ...] = Field(EFS, min_length=1)
-    topks: tuple[_Topk, ...] = (50, 100, 200)
+    topks: tuple[_Topk, ...] = (10, 25, 50, 100, 200)
     connectivities: tuple[_Connectivity, ...] = Field((8, 16, 32), description="M")
     expansions: tuple[_Expansion, ...] = Field((100, 200, 400), description="efConstruction")
     dtypes: tuple[Quantisation, ...] = ("f32", "f16", "i8")
@@ -42,9 +42,11 @@ class HarvestConfig(RetrievalSweep):
     )
 
     @model_validator(mode="after")
-    def _something_to_search(self) -> Self:
+    def _measurable(self) -> Self:
         if self.corpus is None and (self.index is None or self.queries is None):
             raise ValueError("name a corpus, or an index with queries")
+        if self.baseline.topk < RECALL_AT:
+            raise ValueError(f"the baseline's topk is below {RECALL_AT}, at which recall is measured")
         return self
 
 
@@ -99,10 +101,16 @@ def grid(config: HarvestConfig) -> list[HarvestTrial]:
     seeds = [config.baseline.model_copy(update={"ef": ef, "topk": topk}) for ef, topk in SEED_GRID]
     found |= {setting: "seed grid" for setting in seeds if setting not in found}
     for graph, topk in _graphs(config):
-        for ef in sorted(set(config.efs)):
+        for ef in _efs(config, topk):
             found.setdefault(Setting(graph=graph, ef=ef, topk=topk), "grid")
     ordered = sorted(found, key=lambda item: (item.graph != config.baseline.graph, str(item.graph)))
     return [HarvestTrial(number=number, setting=item, role=found[item]) for number, item in enumerate(ordered)]
+
+
+def _efs(config: HarvestConfig, topk: int) -> list[int]:
+    """Rising. A search keeps at least as many nodes open as it returns, so of those below topk one stands for all."""
+    below = [ef for ef in config.efs if ef < topk]
+    return sorted({ef for ef in config.efs if ef >= topk} | set(sorted(below)[-1:]))
 
 
 def _graphs(config: HarvestConfig) -> list[tuple[GraphOptions, int]]:

@@ -55,7 +55,7 @@ class LookingHarvest(Harvest):
         """Of the documents that exact search ranks first for the first queries: found by the graph, and all."""
         graph = self._open(setting, cold=False)
         truth = self._truth[:queries]
-        found = [graph.nearest(query, RECALL_AT).tolist() for query in self._queries[:queries]]
+        found = [graph.nearest(query, setting.topk)[:RECALL_AT].tolist() for query in self._queries[:queries]]
         return sum(len(ids & set(near)) for ids, near in zip(truth, found, strict=True)), sum(map(len, truth))
 
 

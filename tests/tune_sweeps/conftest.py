@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -26,7 +27,6 @@ sys.stdin.read()
 PATIENCE_SECONDS = 300
 
 SweepFile = Callable[..., Path]
-Started = Callable[[list[str]], "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="session")
@@ -50,29 +50,30 @@ def sweep_file(judged_corpus: Path, tmp_path: Path) -> SweepFile:
 
 
 @pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
-    """A cluster that outlives the jobs which are killed in it."""
+def job_environment() -> Iterator[dict[str, str]]:
+    """The environment of jobs in a cluster that outlives those which are killed in it."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1"}
     job = subprocess.Popen(
         [sys.executable, "-u", "-c", CLUSTER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert job.stdin is not None
     assert job.stdout is not None
-    yield next(line.split()[1] for line in job.stdout if line.startswith("address"))
+    address = next(line.split()[1] for line in job.stdout if line.startswith("address"))
+    yield environment | {"RAY_ADDRESS": address}
     job.stdin.close()
     job.wait(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture
-def killed_and_resumed(ray_address: str) -> Callable[[str, Path, Path], dict[str, Any]]:
+def killed_and_resumed(job_environment: dict[str, str]) -> Callable[[str, Path, Path], dict[str, Any]]:
     """Starts a sweep, kills it when its second trial has ended, starts it again, and returns its JSON answer."""
 
     def run(module: str, config: Path, output: Path) -> dict[str, Any]:
         command = [sys.executable, "-m", module, "--config", str(config), "--output", str(output), "--json"]
-        environment = {**os.environ, "RAY_ADDRESS": ray_address}
         trials = output / "trials.jsonl"
         with (output.parent / "log").open("w") as log:
-            first = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            first = subprocess.Popen(command, env=job_environment, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while len(lines(trials)) < 2 and first.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -80,7 +81,7 @@ def killed_and_resumed(ray_address: str) -> Callable[[str, Path, Path], dict[str
         assert first.wait() == -signal.SIGKILL, (output.parent / "log").read_text()[-3000:]
         before = lines(trials)
         again = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+            command, env=job_environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
         assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
         assert lines(trials)[: len(before)] == before

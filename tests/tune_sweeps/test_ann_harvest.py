@@ -38,6 +38,7 @@ SMALL = {
         ({"efs": [0]}, "efs"),
         ({"efs": []}, "efs"),
         ({"dtypes": ["f64"]}, "dtypes"),
+        ({"baseline": {"ef": 16, "topk": 5}}, "topk"),
         ({"corpus": "nowhere"}, "nowhere"),
         ({"encoder": "nowhere"}, "nowhere"),
         ({"index": "nowhere"}, "no finished index"),
@@ -110,8 +111,14 @@ def test_without_every_combination_a_setting_changes_one_thing_beside_ef() -> No
 
 
 def test_every_combination_is_the_whole_product() -> None:
-    config = HarvestConfig(name="a", corpus=Path("c"), every_combination=True, efs=(16, 32), expansions=(100,))
-    assert sum(trial.role == "grid" for trial in grid(config)) == 2 * 3 * 1 * 3 * 3
+    config = HarvestConfig(name="a", corpus=Path("c"), every_combination=True, efs=(256, 300), expansions=(100,))
+    assert sum(trial.role == "grid" for trial in grid(config)) == 2 * 3 * 1 * 3 * 5
+
+
+def test_of_the_efs_below_topk_which_all_search_alike_one_is_measured() -> None:
+    config = HarvestConfig(name="a", corpus=Path("c"), efs=(16, 32, 64, 128), topks=(50,))
+    efs = [trial.setting.ef for trial in grid(config) if trial.setting.topk == 50]
+    assert efs == [32, 64, 128]
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +153,7 @@ def measure(judged_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
     return run
 
 
-POOR = Setting(graph=GraphOptions(connectivity=4, expansion_add=8, dtype="i8"), ef=1, topk=100)
+POOR = Setting(graph=GraphOptions(connectivity=4, expansion_add=8, dtype="i8"), ef=10, topk=10)
 
 
 def test_a_setting_that_can_no_longer_reach_the_recall_is_stopped_after_its_first_queries(
@@ -169,7 +176,7 @@ def test_a_setting_that_finds_what_exact_search_finds_changes_no_ranking(measure
 
 
 def test_fewer_candidates_are_seen_in_the_ranking(measure: Callable[..., HarvestRow]) -> None:
-    row = measure(Setting(ef=256, topk=5))
+    row = measure(Setting(ef=256, topk=10))
     assert row.figures is not None
     assert row.figures.ndcg_delta is not None
     assert row.figures.ndcg_delta < 0
