@@ -50,7 +50,7 @@ def problems(draw: st.DrawFn) -> tuple[GateProblem, Floats]:
     return problem, np.array(draw(column))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(problems())
 def test_thresholds_are_the_best_feasible_ones_and_the_bounds_hold(case: tuple[GateProblem, Floats]) -> None:
     problem, scores = case
@@ -64,7 +64,7 @@ def test_thresholds_are_the_best_feasible_ones_and_the_bounds_hold(case: tuple[G
     assert found.gap >= -1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(problems())
 def test_budget_and_chance_to_be_late_are_kept(case: tuple[GateProblem, Floats]) -> None:
     problem, scores = case

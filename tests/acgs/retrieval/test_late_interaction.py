@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -104,6 +104,7 @@ def test_of_a_long_query_the_rarest_tokens_are_matched_in_their_order(tokens: To
 
 @settings(max_examples=60)
 @given(arrays(np.float32, st.tuples(st.integers(0, 5), st.just(8)), elements=st.floats(-100, 100, width=32)))
+@example(np.full((1, 8), 1e-20, np.float32))
 def test_a_quantised_state_is_its_direction_within_half_a_level(states: Singles) -> None:
     values, scales = quantise(states)
     assert values.dtype == np.int8
