@@ -112,7 +112,7 @@ class RetrievalService:
         return {
             "status": "ready" if serving is not None else "unavailable",
             "epoch": None if serving is None else serving.epoch,
-            "configuration": None if serving is None else serving.searcher.configuration.version,
+            "configuration": None if serving is None else serving.searcher.version,
             "index": None if serving is None else serving.searcher.index.manifest.digest,
             "constitution_digest": self._constitution.digest,
             "refused": self._reason or None,

@@ -27,6 +27,7 @@ sys.stdin.read()
 PATIENCE_SECONDS = 300
 
 SweepFile = Callable[..., Path]
+StoppedAndResumed = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +67,10 @@ def job_environment() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def killed_and_resumed(job_environment: dict[str, str]) -> Callable[[str, Path, Path], dict[str, Any]]:
-    """Starts a sweep, kills it when its second trial has ended, starts it again, and returns its JSON answer."""
+def stopped_and_resumed(job_environment: dict[str, str]) -> StoppedAndResumed:
+    """Starts a sweep, stops it when its second trial has ended, starts it again, and returns its JSON answer."""
 
-    def run(module: str, config: Path, output: Path) -> dict[str, Any]:
+    def run(module: str, config: Path, output: Path, *, by: signal.Signals) -> dict[str, Any]:
         command = [sys.executable, "-m", module, "--config", str(config), "--output", str(output), "--json"]
         trials = output / "trials.jsonl"
         with (output.parent / "log").open("w") as log:
@@ -77,8 +78,9 @@ def killed_and_resumed(job_environment: dict[str, str]) -> Callable[[str, Path, 
         deadline = time.monotonic() + PATIENCE_SECONDS
         while len(lines(trials)) < 2 and first.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        first.send_signal(signal.SIGKILL)
-        assert first.wait() == -signal.SIGKILL, (output.parent / "log").read_text()[-3000:]
+        first.send_signal(by)
+        expected = -signal.SIGKILL if by is signal.SIGKILL else 1
+        assert first.wait(timeout=PATIENCE_SECONDS) == expected, (output.parent / "log").read_text()[-3000:]
         before = lines(trials)
         again = subprocess.run(
             command, env=job_environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False

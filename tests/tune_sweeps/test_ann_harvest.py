@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from acgs.errors import IntegrityError, UnavailableError
 from acgs.retrieval.harvest import SEED_GRID, Setting
 from acgs.retrieval.vectors import GraphOptions
-from tests.tune_sweeps.conftest import SweepFile, lines
+from tests.tune_sweeps.conftest import StoppedAndResumed, SweepFile, lines
 from tune_sweeps.ann_harvest import Prepared, main, prepare
 from tune_sweeps.ann_harvest_config import HOPELESS, HarvestConfig, HarvestRow, HarvestTrial, grid
 from tune_sweeps.ann_harvest_report import harvested, show
@@ -25,7 +26,8 @@ from tune_sweeps.sweep_folder import Journal, claim
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 SMALL = {
-    "efs": [8, 32], "topks": [50], "connectivities": [4, 16], "expansions": [8], "dtypes": ["i8"], "rounds": 1,
+    "baseline": {"ef": 64, "topk": 10, "graph": {"connectivity": 4, "expansion_add": 8, "dtype": "i8"}},
+    "efs": [10, 64], "topks": [50], "connectivities": [16], "expansions": [200], "dtypes": ["f16"], "rounds": 1,
 }  # fmt: skip
 
 
@@ -273,10 +275,10 @@ def test_an_index_with_queries_is_enough(judged_corpus: Path, sweep_file: SweepF
 
 
 def test_a_killed_harvest_goes_on_and_measures_no_setting_twice(
-    sweep_file: SweepFile, tmp_path: Path, killed_and_resumed: Callable[[str, Path, Path], dict[str, Any]]
+    sweep_file: SweepFile, tmp_path: Path, stopped_and_resumed: StoppedAndResumed
 ) -> None:
     config, output = sweep_file(**SMALL), tmp_path / "out"
-    answer = killed_and_resumed("tune_sweeps.ann_harvest", config, output)
+    answer = stopped_and_resumed("tune_sweeps.ann_harvest", config, output, by=signal.SIGKILL)
     rows = [HarvestRow.model_validate_json(line) for line in lines(output / "trials.jsonl")]
     assert sorted(row.trial.number for row in rows) == [trial.number for trial in prepare(config, output).trials]
     assert {row.ending for row in rows} == {"finished", HOPELESS}

@@ -1,10 +1,10 @@
-"""The gating sweep: what it refuses, how trials are judged, and a sweep that is killed, resumed and confirmed."""
+"""The gating sweep: what it refuses, how trials are judged, and a sweep that is interrupted, resumed and confirmed."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from acgs.errors import IntegrityError
 from tests.judged_corpus import QUERIES, write_judged_corpus
-from tests.tune_sweeps.conftest import SweepFile, lines
+from tests.tune_sweeps.conftest import StoppedAndResumed, SweepFile, lines
 from tune_sweeps.gating import main, prepare, taught_scheduler
 from tune_sweeps.gating_config import (
     FoldFigures,
@@ -209,16 +209,16 @@ def test_a_trial_answers_queries_as_the_driver_does(judged_corpus: Path, sweep_f
     assert mine.candidate.mean() > mine.baseline.mean()
 
 
-def test_a_killed_sweep_goes_on_and_confirms_a_gate_that_can_be_served(
+def test_an_interrupted_sweep_goes_on_and_confirms_a_gate_that_can_be_served(
     judged_corpus: Path,
     sweep_file: SweepFile,
     tmp_path: Path,
-    killed_and_resumed: Callable[[str, Path, Path], dict[str, Any]],
+    stopped_and_resumed: StoppedAndResumed,
 ) -> None:
     from acgs.retrieval.opening import open_searcher
 
     config, output = sweep_file(**SMALL), tmp_path / "out"
-    answer = killed_and_resumed("tune_sweeps.gating", config, output)
+    answer = stopped_and_resumed("tune_sweeps.gating", config, output, by=signal.SIGINT)
     rows = [GatingRow.model_validate_json(line) for line in lines(output / "trials.jsonl")]
     assert sorted(row.trial.number for row in rows) == [0, 1, 2, 3]
     assert {row.ending for row in rows} <= {"finished", "stopped early by ASHA"}

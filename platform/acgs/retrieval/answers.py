@@ -18,6 +18,6 @@ def search_answer(searcher: Searcher, ranking: Ranking) -> SearchAnswer:
         predicted_gain=ranking.predicted_gain,
         spent_ms=ranking.spent_ms,
         total_ms=ranking.total_ms,
-        configuration=searcher.configuration.version,
+        configuration=searcher.version,
         index=searcher.index.manifest.digest,
     )

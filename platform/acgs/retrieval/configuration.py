@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from acgs.errors import InvalidInputError
 from acgs.files import write_atomic
-from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES
+from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES, PRIOR
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,7 +27,7 @@ class Route(StrEnum):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FirstStage(_Part):
@@ -35,7 +35,7 @@ class FirstStage(_Part):
 
     tau: Share = Field(0.5, description="share of the dense leg in the fused score; 0 searches by words alone")
     topk: int = Field(100, ge=10, le=1000, description="candidates that each leg gives")
-    ef: int = Field(128, ge=10, le=4096, description="nodes the HNSW search keeps open; 0 errors at recall 1")
+    ef: int = Field(128, ge=10, le=4096, description="nodes the HNSW search keeps open")
     exact: bool = Field(False, description="look at every vector instead of the graph")
 
 
@@ -72,9 +72,9 @@ class RetrievalConfiguration(_Part):
 
     first_stage: FirstStage = FirstStage()
     rerankers: Rerankers = Rerankers(
-        # Learned on CoSQA's development queries and Vaswani together; for corpora that have no judged queries.
-        cheap={name: {"fused": 2.0}.get(name, 0.0) for name in CHEAP_FEATURES},
-        full={name: {"fused": 1.4, "rare_match": 0.5}.get(name, 0.0) for name in FULL_FEATURES},
+        # For corpora without judged queries: the fused order with some late interaction, as the weights' prior.
+        cheap={name: {"fused": 1.0}.get(name, 0.0) for name in CHEAP_FEATURES},
+        full={name: PRIOR.get(name, 0.0) for name in FULL_FEATURES},
     )
     route: Route = Field(Route.FULL, description="taken by every query where no gate is set")
     gate: Gate | None = Field(None, description="with a router: each query takes the route that its gain is worth")

@@ -120,7 +120,7 @@ def evaluate_searcher(
         unjudged=collection.unjudged,
         latency_ms={f"p{p}": float(np.percentile(times, p)) for p in (50, 95, 99)},
         routes={kind.value: routes.count(kind) for kind in Route if kind in routes},
-        configuration=searcher.configuration.version,
+        configuration=searcher.version,
     )
 
 

@@ -38,10 +38,11 @@ _DEPTH: Final = 50
 _FIRST: Final = 10
 
 
-def query_features(  # noqa: PLR0917 - each is one array of the same candidates
+def query_features(
     query: LexicalQuery,
     nl_confidence: float,
     idf: Singles,
+    *,
     fused: Singles,
     lexical: Singles,
     dense: Singles,

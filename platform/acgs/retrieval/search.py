@@ -6,6 +6,7 @@ of candidates by the measured cost of one, never by looking at a clock while sea
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -31,6 +32,10 @@ Ints = NDArray[np.int32]
 MAX_QUERY_CHARACTERS: Final = 32_768
 FULL_MS_PER_CANDIDATE: Final = 0.02
 """Cost of late interaction with one document, milliseconds; `benchmarks.retrieval` measures it."""
+
+
+FEWEST: Final = 2
+"""One candidate has no other order."""
 
 
 class GainPredictor(Protocol):
@@ -106,6 +111,7 @@ class Searcher:
             raise InvalidInputError("a configuration with a gate needs its router", field="gate")
         self.index = index
         self.configuration = configuration
+        self.version = configuration.version
         self._encoder = encoder
         self._predictor = predictor
         first = configuration.first_stage
@@ -127,16 +133,21 @@ class Searcher:
         """
         if topk < 1:
             raise InvalidInputError("topk must be at least 1", field="topk")
-        if budget_ms is not None and not budget_ms >= 0:
-            raise InvalidInputError("budget_ms must be 0 or more", field="budget_ms")
+        if budget_ms is not None and not 0 <= budget_ms < math.inf:
+            raise InvalidInputError("budget_ms must be a finite number of 0 or more", field="budget_ms")
         started = time.perf_counter()
         if route is None and budget_ms == 0:
             route = Route.LEXICAL
+        if route is None and self.configuration.gate is None:
+            route = self.configuration.route
         first = self.first_pass(query, lexical_only=route is Route.LEXICAL)
         plan = self._predictor.decide(first.features) if self._predictor is not None and route is None else None
         chosen, fused = self._choose(first, plan, route)
+        depth = self._depth(plan, budget_ms, chosen)
+        if min(depth, len(first.candidates)) < FEWEST and chosen is not Route.LEXICAL:
+            chosen = Route.FUSED
         begun = time.perf_counter()
-        order, scores = self.rerank(first, fused, chosen, self._depth(plan, budget_ms, chosen))
+        order, scores = self.rerank(first, fused, chosen, depth)
         ended = time.perf_counter()
         return Ranking(
             numbers=first.candidates[order[:topk]],
@@ -175,7 +186,9 @@ class Searcher:
             floor = float(dense[np.searchsorted(candidates, near)].min()) if len(near) else 0.0
         lexical = by_words[candidates]
         fused = combine(lexical, dense, floor, 0.0 if lexical_only else options.tau)
-        features = query_features(analysed, nl_confidence(query), self.index.lexical.idf, fused, lexical, dense)
+        features = query_features(
+            analysed, nl_confidence(query), self.index.lexical.idf, fused=fused, lexical=lexical, dense=dense
+        )
         return FirstPass(analysed, encoded, candidates, lexical, dense, floor, fused, features)
 
     def rerank(self, first: FirstPass, fused: Singles, route: Route, depth: int) -> tuple[Ints, Singles]:
@@ -184,7 +197,7 @@ class Searcher:
         The first `depth` of the fused order are scored anew; the rest follow below them in their order.
         """
         order = best(fused, len(fused))
-        if route in (Route.LEXICAL, Route.FUSED) or len(order) < 2 or depth < 2:
+        if route in (Route.LEXICAL, Route.FUSED) or min(len(order), depth) < FEWEST:
             return order, fused[order]
         head = order[:depth]
         scores = self.reranked(first, fused, head, route)
@@ -222,12 +235,11 @@ class Searcher:
 
     def _choose(self, first: FirstPass, plan: Plan | None, route: Route | None) -> tuple[Route, Singles]:
         """The route, and the fused scores under the plan's share of the dense leg."""
-        if route is not None:
-            return route, first.fused
-        if plan is None or self.configuration.gate is None:
-            return self.configuration.route, first.fused
+        gate = self.configuration.gate
+        if route is not None or plan is None or gate is None:
+            return route or self.configuration.route, first.fused
         fused = combine(first.lexical, first.dense, first.floor, plan.tau)
-        return self.configuration.gate.route(plan.gain), fused
+        return gate.route(plan.gain), fused
 
     def _depth(self, plan: Plan | None, budget_ms: float | None, route: Route) -> int:
         """How many candidates the smallest of configured depth, router's spend and caller's budget pays for."""
@@ -235,4 +247,4 @@ class Searcher:
         if route is not Route.FULL:
             return depth
         caps = [cap for cap in (budget_ms, plan.spend_ms if plan is not None else None) if cap is not None]
-        return min([depth, *(int(cap / FULL_MS_PER_CANDIDATE) for cap in caps)])
+        return int(min([depth, *(cap / FULL_MS_PER_CANDIDATE for cap in caps)]))

@@ -69,3 +69,9 @@ def test_a_field_that_cannot_be_used_is_named(content: bytes, field: str) -> Non
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="cannot read"):
         load_configuration(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity"])
+def test_a_number_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        parse_configuration(f'{{"gate": {{"theta_star": {text}, "delta": 0}}}}'.encode())

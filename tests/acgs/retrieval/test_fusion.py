@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from acgs.retrieval.fusion import combine, reciprocal_ranks
+from acgs.retrieval.fusion import combine
 
 Singles = NDArray[np.float32]
 SCORES = st.integers(1, 12).flatmap(
@@ -66,11 +66,3 @@ def test_a_leg_without_spread_counts_for_nothing() -> None:
 
 def test_what_lies_below_the_dense_legs_floor_gets_nothing_from_it() -> None:
     assert combine(np.zeros(2, np.float32), np.array([-0.5, 0.5], np.float32), 0.0, 1.0).tolist() == [0, 1]
-
-
-@given(SCORES)
-def test_reciprocal_ranks_depend_on_the_order_alone(scores: tuple[Singles, Singles]) -> None:
-    lexical, dense = scores
-    fused = reciprocal_ranks(lexical, dense)
-    ranks = [np.argsort(np.argsort(-leg, kind="stable"), kind="stable") + 1 for leg in scores]
-    np.testing.assert_allclose(fused, sum(1 / (60.0 + rank) for rank in ranks), rtol=1e-5)

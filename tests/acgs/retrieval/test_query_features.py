@@ -19,9 +19,11 @@ QUERIES = st.one_of(
 
 
 def _features(fused: list[float], lexical: list[float], dense: list[float], words: list[int]) -> dict[str, float]:
-    arrays = [np.array(scores, dtype=np.float32) for scores in (fused, lexical, dense)]
+    first, second, third = (np.array(scores, dtype=np.float32) for scores in (fused, lexical, dense))
     idf = np.array([0.5, 2.0, 4.0], dtype=np.float32)
-    return dict(zip(NAMES, query_features(LexicalQuery(words, [], len(words)), 0.7, idf, *arrays), strict=True))
+    query = LexicalQuery(words, [], len(words))
+    made = query_features(query, 0.7, idf, fused=first, lexical=second, dense=third)
+    return dict(zip(NAMES, made, strict=True))
 
 
 @pytest.fixture(scope="module")

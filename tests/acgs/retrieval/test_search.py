@@ -196,3 +196,21 @@ class TestRefusals:
         first = searcher.first_pass("river bank", lexical_only=True)
         with pytest.raises(InvalidInputError, match="by words alone"):
             searcher.rerank(first, first.fused, Route.FULL, 10)
+
+
+def test_a_configured_route_by_words_asks_no_encoder(index: Index, encoder: StaticEncoder) -> None:
+    searcher = Searcher(index, encoder, RetrievalConfiguration(route=Route.LEXICAL))
+    assert len(searcher.search("tribunal").numbers) == 0
+    assert searcher.search("river flood").route is Route.LEXICAL
+
+
+@pytest.mark.parametrize("budget", [float("inf"), float("nan"), -1.0])
+def test_a_budget_that_is_no_amount_is_refused(searcher: Searcher, budget: float) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        searcher.search("river", budget_ms=budget)
+    assert caught.value.field == "budget_ms"
+
+
+def test_a_budget_for_less_than_two_candidates_reranks_nothing(searcher: Searcher) -> None:
+    ranking = searcher.search("river flood", budget_ms=0.001)
+    assert (ranking.route, ranking.spent_ms) == (Route.FUSED, 0.0)
