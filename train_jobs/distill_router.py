@@ -29,7 +29,7 @@ from acgs.release.t1.tuning import tables_against_teacher
 from acgs.retrieval.corpus import Collection, corpus_digest, read_collection
 from acgs.retrieval.encoders import MINILM, Encoder, open_encoder, require_same
 from acgs.retrieval.gate import apply_thresholds
-from acgs.retrieval.index import MANIFEST, open_index
+from acgs.retrieval.index import MANIFEST, Bm25Options, open_index
 from acgs.retrieval.router.distillation import Distillation
 from acgs.retrieval.router.fidelity import NoRegret, no_regret
 from acgs.retrieval.router.outputs import OUTPUTS
@@ -85,18 +85,18 @@ def prepare(options: argparse.Namespace) -> Prepared:
     encoder = open_encoder(options.encoder)
     plan = T1Plan() if options.seed is None else T1Plan(seed=options.seed)
     if (options.index / MANIFEST).exists():
-        plan = _with_index(plan, options.index, collection, encoder)
+        _check_index(options.index, collection, encoder)
     return Prepared(collection, encoder, plan, options.index)
 
 
-def _with_index(plan: T1Plan, folder: Path, collection: Collection, encoder: Encoder) -> T1Plan:
-    """The index's own BM25 options come first in the plan, so that the index is taken as it is."""
+def _check_index(folder: Path, collection: Collection, encoder: Encoder) -> None:
+    """Refuse an index that would be built anew: it may be in use."""
     manifest = open_index(folder).manifest
     require_same(encoder, manifest.encoder_sha256)
-    if corpus_digest(collection.documents) != manifest.corpus_sha256 or manifest.graph != GraphOptions():
-        raise InvalidInputError("the index was made of other documents, or with another graph", field="index")
-    own = manifest.bm25
-    return plan.model_copy(update={"bm25": (own, *(item for item in plan.bm25 if item != own))})
+    if corpus_digest(collection.documents) != manifest.corpus_sha256:
+        raise InvalidInputError("the index was made of other documents", field="index")
+    if (manifest.bm25, manifest.graph) != (Bm25Options(), GraphOptions()):
+        raise InvalidInputError("the index has options of its own; make one with the usual options", field="index")
 
 
 def distil(prepared: Prepared) -> Distilled:

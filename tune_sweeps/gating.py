@@ -28,7 +28,7 @@ from acgs.release.t1.opening import open_bench
 from acgs.release.t1.tuning import fold_numbers
 from acgs.retrieval.corpus import Collection, corpus_digest, read_collection
 from acgs.retrieval.encoders import Encoder, open_encoder, require_same
-from acgs.retrieval.index import open_index
+from acgs.retrieval.index import Bm25Options, open_index
 from acgs.retrieval.router.distillation import FEWEST_QUERIES
 from acgs.retrieval.vectors import GraphOptions
 from acgs.statistics.evidence import Verdict
@@ -93,7 +93,7 @@ def prepare(config_path: Path, output: Path) -> Prepared:
     collection = read_collection(config.corpus)
     encoder = open_encoder(config.encoder)
     if config.index is not None:
-        config = _with_index(config, collection, encoder)
+        _check_index(config.index, collection, encoder)
     queries = sorted(collection.judgements)
     held = round(config.held_out * len(queries))
     order = np.random.default_rng(config.seed).permutation(len(queries))
@@ -113,16 +113,14 @@ def prepare(config_path: Path, output: Path) -> Prepared:
     )
 
 
-def _with_index(config: GatingConfig, collection: Collection, encoder: Encoder) -> GatingConfig:
-    """The index's own BM25 options come first in the plan, so that the index is taken as it is."""
-    assert config.index is not None
-    manifest = open_index(config.index).manifest
+def _check_index(folder: Path, collection: Collection, encoder: Encoder) -> None:
+    """Refuse an index that would be built anew: it may be in use."""
+    manifest = open_index(folder).manifest
     require_same(encoder, manifest.encoder_sha256)
-    if corpus_digest(collection.documents) != manifest.corpus_sha256 or manifest.graph != GraphOptions():
-        raise InvalidInputError("the index was made of other documents, or with another graph", field="index")
-    own = manifest.bm25
-    options = (own, *(item for item in config.plan.bm25 if item != own))
-    return config.model_copy(update={"plan": config.plan.model_copy(update={"bm25": options})})
+    if corpus_digest(collection.documents) != manifest.corpus_sha256:
+        raise InvalidInputError("the index was made of other documents", field="index")
+    if (manifest.bm25, manifest.graph) != (Bm25Options(), GraphOptions()):
+        raise InvalidInputError("the index has options of its own; make one with the usual options", field="index")
 
 
 def find(prepared: Prepared, *, at: datetime) -> Confirmation:

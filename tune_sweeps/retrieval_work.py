@@ -121,13 +121,15 @@ def run_trials(
             self.ended = 0
 
         def record(self, trial: Any, failure: str | None) -> None:
-            made = row(trial.config["trial"], trial.last_result or {}, failure)
+            made = row(trial.config["trial"], trial.last_result, failure)
             journal.append(made)
             self.ended += 1
             tell(f"{self.ended} of {total} trials: {made}")
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
-            self.record(trial, None)
+            # Tune also calls this for what it gives up when the sweep is interrupted.
+            if trial.last_result.get("done"):
+                self.record(trial, None)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
             self.record(trial, last_line(Exception(Path(trial.error_file).read_text(encoding="utf-8"))))
