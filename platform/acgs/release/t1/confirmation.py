@@ -25,6 +25,7 @@ from acgs.release.t1.tuning import (
     sure_mean,
 )
 from acgs.retrieval.configuration import FirstStage, Gate, Rerankers, RetrievalConfiguration, Route
+from acgs.retrieval.encoders import Encoder
 from acgs.retrieval.index import Bm25Options, Index
 from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES
 from acgs.retrieval.routing import RouterPredictor
@@ -93,15 +94,15 @@ class Workbench:
         """First passes under a baseline's BM25."""
         return list(self.passes[baseline.bm25])
 
-    def sides(self, choice: Choice, encoder: object = None) -> Sides:
-        """Searchers of a choice."""
+    def sides(self, choice: Choice, encoder: Encoder | None = None) -> Sides:
+        """Searchers of a choice; with an encoder given it is asked anew for every query, as in service."""
         index = self.indexes[choice.baseline.bm25]
-        used = self.encoder if encoder is None else encoder
+        used: Encoder = self.encoder if encoder is None else encoder
         first = choice.configuration.first_stage
         bare = RetrievalConfiguration(first_stage=first, route=Route.FUSED if first.tau > 0 else Route.LEXICAL)
         router = choice.routed.distillation
         predictor = None if router is None else RouterPredictor(router.router())
-        return Sides(Searcher(index, used, bare), Searcher(index, used, choice.configuration, predictor))  # type: ignore[arg-type]
+        return Sides(Searcher(index, used, bare), Searcher(index, used, choice.configuration, predictor))
 
 
 def choose(bench: Workbench, chosen: NDArray[np.intp], costs: RouteCosts) -> Choice:
