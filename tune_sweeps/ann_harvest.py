@@ -3,7 +3,7 @@
 Each trial builds or takes a graph and answers the queries beside the baseline setting: recall@10 and Jaccard@10 against
 exact search, nDCG@10 where queries are judged, times cold and warm. A setting whose recall can no longer be enough is
 stopped after its first queries. Started again with the same output, a killed harvest goes on where it was.
-Exit codes: 0 done, 1 no setting was measured, 2 refused before anything was computed.
+Exit codes: 0 done, 1 interrupted, or the baseline could not be measured, 2 refused before anything was computed.
 """
 
 from __future__ import annotations

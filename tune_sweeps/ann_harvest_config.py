@@ -38,7 +38,7 @@ class HarvestConfig(RetrievalSweep):
     rounds: int = Field(3, ge=1, le=100, description="warm replays of every query")
     tau: float = Field(0.5, gt=0, le=1, description="share of the dense leg in the ranking whose nDCG@10 is compared")
     first_share: float = Field(
-        0.25, gt=0, lt=1, description="share of the queries that may show a setting to be hopeless"
+        0.5, gt=0, lt=1, description="share of the queries that may show a setting to be hopeless"
     )
 
     @model_validator(mode="after")

@@ -34,10 +34,12 @@ def sweep_name(output: Path, name: str, digest: str) -> str:
     """The name of the sweep in this folder, or a new one.
 
     Raises:
-        InvalidInputError: the folder holds a sweep of other settings.
+        InvalidInputError: the folder holds a sweep of other settings, or is none.
         IntegrityError: what it says of its sweep is damaged.
     """
     path = output / SWEEP
+    if output.exists() and not output.is_dir():
+        raise InvalidInputError(f"{output} is no folder; name another output", field="output")
     if not path.exists():
         return f"{name}-{secrets.token_hex(4)}"
     try:
