@@ -59,6 +59,7 @@ class Measured:
     baseline_warm_ms: Floats
     build_seconds: float
     memory_bytes: int
+    """Of the graph's file, which is mapped."""
     found: tuple[Ints, ...]
     """Document numbers by query, best first."""
 
@@ -124,7 +125,7 @@ class Harvest:
             baseline_cold_ms=base_cold,
             baseline_warm_ms=np.concatenate(base_warm),
             build_seconds=self._built[setting.graph][1],
-            memory_bytes=graph.memory_bytes,
+            memory_bytes=self._built[setting.graph][0].stat().st_size,
             found=found,
         )
 
