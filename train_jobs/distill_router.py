@@ -150,9 +150,9 @@ def facts_of(found: Distilled, path: Path) -> dict[str, Any]:
 
 def show(facts: dict[str, Any]) -> None:
     """The answer for people."""
-    rows = [(name, *(_figure(value) for value in of.values())) for name, of in facts["fidelity"].items()]
-    columns = ("output", "R2 as shipped", "R2 held out", "rank agreement", "decision agreement")
-    write_table("tables against teacher", columns, rows)
+    measures = {"R2 as shipped": "r2", "R2 held out": "held_out_r2", "rank agreement held out": "rank_agreement"}
+    rows = [(name, *(_figure(of[key]) for key in measures.values())) for name, of in facts["fidelity"].items()]
+    write_table("tables against teacher", ("output", *measures), rows)
     regret = facts["no_regret"]
     fields: dict[str, object] = {
         "queries": f"{regret['n']}, {facts['same_route']:.0%} sent the same way, {regret['differing']} differ",
@@ -164,7 +164,7 @@ def show(facts: dict[str, Any]) -> None:
 
 
 def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
+    return "the same for all" if value is None else f"{value:.3f}"
 
 
 def main(arguments: list[str] | None = None) -> int:

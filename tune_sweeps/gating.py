@@ -95,7 +95,7 @@ def prepare(config_path: Path, output: Path) -> Prepared:
     if config.index is not None:
         _check_index(config.index, collection, encoder)
     queries = sorted(collection.judgements)
-    held = round(config.held_out * len(queries))
+    held = max(1, round(config.held_out * len(queries)))
     order = np.random.default_rng(config.seed).permutation(len(queries))
     documents = corpus_digest(collection.documents)
     asked = repr([(query, collection.queries[query], collection.judgements[query]) for query in queries])
