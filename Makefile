@@ -41,7 +41,7 @@ demo: $(VENV)/.base-$(LOCK)
 	@$(BIN)/acgs demo train
 
 test: $(VENV)/.dev-$(LOCK)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: $(VENV)/.dev-$(LOCK)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,12 +25,17 @@ WITH_RAY = ("serve_apps", "train_jobs", "tune_sweeps")
 REDIS_START_SECONDS = 30.0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what uses Ray in one process when the tests are spread over several."""
-    for item in items:
-        if item.path.relative_to(ROOT / "tests").parts[0] in WITH_RAY:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Spread the tests over processes by file, and keep all that use Ray in one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class RayInOneProcess(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "ray" if Path(file).parts[1] in WITH_RAY else file
+
+    return RayInOneProcess(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from acgs.cli.output import JSON_OPTION, say, write_error, write_fields, write_j
 from acgs.cli.progress import Progress
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.release.t1.confirmation import Choice, Workbench, choose
-from acgs.release.t1.latency import route_costs
+from acgs.release.t1.latency import RouteCosts, route_costs
 from acgs.release.t1.opening import open_bench
 from acgs.release.t1.passes import searcher_for
 from acgs.release.t1.plan import T1Plan
@@ -113,7 +113,7 @@ def distil(prepared: Prepared) -> Distilled:
     with Progress("documents indexed", len(collection.documents)) as progress:
         bench = open_bench(collection, encoder, plan, prepared.index, say=lambda _step: None, advance=progress.advance)
     queries = np.arange(len(collection.judgements))
-    choice = choose(bench, queries, route_costs(*_timed(bench, encoder, plan)))
+    choice = choose(bench, queries, _costs(bench, encoder, plan))
     distillation, gate = choice.routed.distillation, choice.routed.gate
     if distillation is None or gate is None:
         raise InsufficientDataError(choice.routed.reason, field="qrels")
@@ -125,12 +125,13 @@ def distil(prepared: Prepared) -> Distilled:
     return Distilled(choice, distillation, same, no_regret(deltas, seed=plan.seed))
 
 
-def _timed(bench: Workbench, encoder: Encoder, plan: T1Plan) -> tuple[Any, list[str], float]:
-    """What is timed: a searcher, some of the queries, and the margin of p95."""
+def _costs(bench: Workbench, encoder: Encoder, plan: T1Plan) -> RouteCosts:
+    """What the routes cost on some of the queries."""
     passes = bench.passes[plan.bm25[0]]
     chosen = np.random.default_rng(plan.seed).permutation(len(passes))[:COST_QUERIES]
     searcher = searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk)
-    return searcher, [passes[int(row)].text for row in chosen], plan.p95_margin_ms
+    texts = [passes[int(row)].text for row in chosen]
+    return route_costs(searcher, texts, plan.p95_margin_ms, depth=plan.depth)
 
 
 def facts_of(found: Distilled, path: Path) -> dict[str, Any]:

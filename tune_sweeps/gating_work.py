@@ -17,11 +17,10 @@ from acgs.release.t1.confirmation import Choice, Workbench
 from acgs.release.t1.latency import RouteCosts, route_costs
 from acgs.release.t1.passes import JudgedPass, RememberingEncoder, searcher_for
 from acgs.release.t1.plan import T1Plan
-from acgs.retrieval.configuration import FirstStage, RetrievalConfiguration, Route
+from acgs.retrieval.configuration import Route
 from acgs.retrieval.encoders import Encoded, Encoder
 from acgs.retrieval.index import Bm25Options, Index, open_index
 from acgs.retrieval.lexical import LexicalLeg
-from acgs.retrieval.search import Searcher
 from acgs.statistics.evidence import Floats
 from tune_sweeps.gating_config import FoldFigures, GatingConfig
 
@@ -48,10 +47,8 @@ class RouteTimes(BaseModel):
 
 def time_routes(index: Index, encoder: Encoder, plan: T1Plan, depth: int, texts: Sequence[str]) -> RouteTimes:
     """Time each route on each query at a depth of reranking."""
-    configuration = RetrievalConfiguration(first_stage=FirstStage(tau=0.5, topk=plan.topk), route=Route.FUSED)
-    rerankers = configuration.rerankers.model_copy(update={"depth": depth})
-    searcher = Searcher(index, encoder, configuration.model_copy(update={"rerankers": rerankers}))
-    each = [route_costs(searcher, [text], plan.p95_margin_ms) for text in texts]
+    searcher = searcher_for(index, encoder, plan.topk)
+    each = [route_costs(searcher, [text], plan.p95_margin_ms, depth=depth) for text in texts]
     return RouteTimes(
         base_ms=tuple(item.base_p95_ms for item in each),
         extra_ms=tuple((float(item.mean_ms[0]), float(item.mean_ms[1]), float(item.mean_ms[2])) for item in each),

@@ -61,9 +61,10 @@ class RouteCosts:
     base_p95_ms: float
 
 
-def route_costs(searcher: Searcher, queries: Sequence[str], margin_ms: float, *, rounds: int = 3) -> RouteCosts:
+def route_costs(
+    searcher: Searcher, queries: Sequence[str], margin_ms: float, *, depth: int, rounds: int = 5
+) -> RouteCosts:
     """Time the first stage and each rerank on every query; of some rounds the least, which was disturbed least."""
-    depth = searcher.configuration.rerankers.depth
     least = np.full((len(queries), 3), np.inf)
     for _ in range(rounds):
         for row, query in enumerate(queries):

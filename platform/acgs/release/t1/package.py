@@ -106,7 +106,9 @@ def find(
     slices = slice_queries(queries)
     bench = open_bench(collection, encoder, plan, work / INDEX_FOLDER, say=say, advance=advance)
     say("what each route costs")
-    costs = route_costs(searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk), texts, plan.p95_margin_ms)
+    costs = route_costs(
+        searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk), texts, plan.p95_margin_ms, depth=plan.depth
+    )
     say("choices on folds, answers to the queries left out")
     confirmed, choices = confirm(bench, costs, collection.judgements)
     say("choices on all queries, paired replay")

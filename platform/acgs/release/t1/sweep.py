@@ -37,8 +37,11 @@ class Swept:
 
 
 def settings(topk: int) -> list[Setting]:
-    """A geometric grid of ef for the built graph, and around it other topk, links, construction efforts and types."""
-    grid = [Setting(ef=ef, topk=topk) for ef in EFS]
+    """A geometric grid of ef for the built graph, and around it other topk, links, construction efforts and types.
+
+    A search keeps at least topk nodes open, so an ef below it comes with as small a topk.
+    """
+    grid = [Setting(ef=ef, topk=min(ef, topk)) for ef in EFS]
     grid += [Setting(ef=128, topk=step) for step in TOPK_STEPS if step != topk]
     for graph in (
         GraphOptions(connectivity=8),
@@ -47,7 +50,7 @@ def settings(topk: int) -> list[Setting]:
         GraphOptions(dtype="f32"),
         GraphOptions(dtype="i8"),
     ):
-        grid += [Setting(graph=graph, ef=ef, topk=topk) for ef in (48, 128)]
+        grid += [Setting(graph=graph, ef=ef, topk=topk) for ef in (topk, 2 * topk)]
     return grid
 
 
