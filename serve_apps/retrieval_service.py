@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from acgs.retrieval.search import Searcher
 
 DOMAIN = "retrieval"
+NO_INDEX = "no index is configured; set 'index' in the retrieval application's user_config"
 _NONCE_BYTES = 16
 
 
@@ -68,7 +69,7 @@ class RetrievalService:
             rate=settings.rate_limit_requests_per_second, burst=settings.rate_limit_burst_capacity
         )
         self._serving: Serving | None = None
-        self._reason = "no index is configured; set 'index' in the retrieval application's user_config"
+        self._reason = NO_INDEX
         self._log = structlog.get_logger("retrieval")
 
     @property
@@ -81,12 +82,16 @@ class RetrievalService:
         try:
             wanted = _parsed(user_config)
             if wanted.index is None:
+                self._serving, self._reason = None, NO_INDEX
                 return
             self._serving = Serving(_open(wanted), wanted.epoch)
             self._reason = ""
         except AcgsError as error:
             self._reason = error.message
             self._log.error("configuration refused", error_type=error.code, reason=error.message)
+        except ValueError as error:  # a path that no file system takes
+            self._reason = "a path of the configuration cannot be used"
+            self._log.error("configuration refused", error_type=type(error).__name__)
 
     async def search(self, request: SearchRequest, caller: str) -> dict[str, Any]:
         """Search, and put the search on record where the caller wants a receipt.

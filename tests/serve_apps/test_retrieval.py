@@ -131,3 +131,17 @@ def test_the_application_starts_without_the_retrieval_libraries() -> None:
         "import serve_apps.retrieval, serve_apps.retrieval_service\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_taking_the_index_away_ends_the_service(service: RetrievalService, made: dict[str, Any]) -> None:
+    service.reconfigure(made)
+    service.reconfigure({"index": None, "epoch": 2})
+    with pytest.raises(UnavailableError, match="no index is configured"):
+        ask(service)
+    assert service.state()["status"] == "unavailable"
+
+
+def test_a_path_that_cannot_be_one_is_refused(service: RetrievalService, made: dict[str, Any]) -> None:
+    service.reconfigure({**made, "epoch": 1})
+    service.reconfigure({**made, "configuration": "/tmp/x\u0000", "epoch": 2})
+    assert ask(service)["epoch"] == 1

@@ -33,8 +33,8 @@ def package(
 ) -> None:
     """Index, tune, confirm on queries left out, sweep ANN settings, audit, judge, and write all artifacts.
 
-    Exit code 0: the contract passes. 1: it does not, or the queries are too few to tell. Interrupted, the index is
-    taken up where it was.
+    Exit code 0: the contract passes. 1: it does not, or the queries are too few to tell. 2: they are too few
+    to be divided into folds, or the input cannot be used. Interrupted, the index is taken up where it was.
 
     Example: `acgs retrieval import vaswani ./vaswani_npl ./vaswani && acgs t1 package --corpus ./vaswani --output ./t1`
     """

@@ -10,7 +10,7 @@ import numpy as np
 
 from acgs.errors import InvalidInputError
 from acgs.retrieval.configuration import Route
-from acgs.retrieval.corpus import Collection
+from acgs.retrieval.corpus import Collection, corpus_digest
 from acgs.retrieval.search import Ranking, Searcher
 from acgs.retrieval.slices import slice_queries
 from acgs.statistics.bootstrap import paired_bca
@@ -91,9 +91,7 @@ def evaluate_searcher(
     """
     if not collection.judgements:
         raise InvalidInputError("no query has relevance judgements, so nothing can be scored", field="qrels")
-    known = {document.id for document in collection.documents}
-    searched = {searcher.index.documents[number].id for number in range(len(searcher.index.documents))}
-    if not known <= searched:
+    if corpus_digest(collection.documents) != searcher.index.manifest.corpus_sha256:
         raise InvalidInputError("the index was not made of this collection's documents", field="index")
     rankings = run_queries(searcher, collection.queries, route=route, advance=advance)
     run = as_run(searcher, rankings)

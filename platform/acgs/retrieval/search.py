@@ -197,12 +197,14 @@ class Searcher:
         The first `depth` of the fused order are scored anew; the rest follow below them in their order.
         """
         order = best(fused, len(fused))
+        # What neither leg gives a score is no answer, whatever its place in the corpus.
+        found = order[fused[order] > 0]
         if route in (Route.LEXICAL, Route.FUSED) or min(len(order), depth) < FEWEST:
-            return order, fused[order]
+            return found, fused[found]
         head = order[:depth]
         scores = self.reranked(first, fused, head, route)
         again = best(scores, len(scores))
-        tail = order[depth:]
+        tail = found[depth:]
         # Below the lowest reranked score, so that scores never rise along the list.
         below = np.float32(scores.min()) - np.arange(1, len(tail) + 1, dtype=np.float32)
         return np.concatenate([head[again], tail]), np.concatenate([scores[again], below])

@@ -11,7 +11,10 @@ from acgs.statistics.evidence import Verdict
 
 @dataclass(frozen=True)
 class EffectAccepted(Guard):
-    """PASS if the audit accepted the estimate, FAIL if it refused it, INSUFFICIENT without an audit."""
+    """PASS if the audit accepted the estimate, FAIL if a check of it failed.
+
+    INSUFFICIENT without an audit, or where all that it lacks is data.
+    """
 
     name: str
 
@@ -21,7 +24,8 @@ class EffectAccepted(Guard):
         verdict, reason = Verdict.INSUFFICIENT, "no data: no audit was run"
         if audit:
             accepted = audit.verdict == "ACCEPT"
-            verdict = Verdict.PASS if accepted else Verdict.FAIL
+            lacks_data = bool(audit.reasons) and all(text.startswith(Verdict.INSUFFICIENT) for text in audit.reasons)
+            verdict = Verdict.PASS if accepted else Verdict.INSUFFICIENT if lacks_data else Verdict.FAIL
             reason = "; ".join(audit.reasons) or ("the audit accepts" if accepted else "the audit gives no reason")
         return GuardResult(
             guard=self.name,

@@ -44,7 +44,7 @@ class QualityHolds(MeasuringGuard):
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
         """Bound the mean delta by the BCa bootstrap, or by the share of changed queries where those are few."""
-        deltas, bounds = _bounds(evidence.quality, self.slice_name, budget.confidence, evidence.seed)
+        deltas, bounds = quality_bounds(evidence.quality, self.slice_name, budget.confidence, evidence.seed)
         holds, breaks = bounds.lower >= self.margin, bounds.upper < self.margin
         needed = self._needed(deltas, budget)
         verdict = Verdict.PASS if holds else Verdict.FAIL if breaks or bounds.units >= needed else Verdict.INSUFFICIENT
@@ -96,7 +96,14 @@ class EverySliceHolds(Guard):
         return QualityHolds(f"{self.name}: {name}", name, self.margin, expected=0.0, minimum_n=self.minimum_n)
 
 
-def _bounds(pairs: QualityPairs | None, slice_name: str | None, confidence: float, seed: int) -> tuple[Floats, Bounds]:
+def quality_bounds(
+    pairs: QualityPairs | None, slice_name: str | None, confidence: float, seed: int
+) -> tuple[Floats, Bounds]:
+    """Deltas of a slice's queries (all for None) and the bounds of their mean.
+
+    Raises:
+        InsufficientDataError: too few queries for any bound.
+    """
     assert pairs is not None  # `count` found queries
     members = pairs.members(slice_name)
     deltas, clusters = pairs.deltas[members], pairs.cluster_numbers()

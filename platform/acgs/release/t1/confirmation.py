@@ -122,7 +122,8 @@ def configuration(plan: T1Plan, baseline: Baseline, learned: Learned, routed: Ro
     Without a router all queries take the route that gains most, or none where no gain is sure.
     """
     sure = [sure_mean(learned.gains[:, route]) for route in (1, 2)]
-    route = Route.FUSED if max(sure) <= 0 else (Route.CHEAP, Route.FULL)[int(np.argmax(sure))]
+    alone = Route.FUSED if baseline.tau > 0 else Route.LEXICAL
+    route = alone if max(sure) <= 0 else (Route.CHEAP, Route.FULL)[int(np.argmax(sure))]
     gate = routed.gate
     return RetrievalConfiguration(
         first_stage=FirstStage(tau=baseline.tau, topk=plan.topk),

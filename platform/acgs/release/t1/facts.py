@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from acgs.release.guards.quality import quality_bounds
 from acgs.release.t1.confirmation import Confirmed
 from acgs.release.t1.package import Findings
 from acgs.release.t1.tuning import standard_error
 from acgs.retrieval.configuration import Route
-from acgs.statistics.bootstrap import paired_bca, paired_quantile_change
-from acgs.statistics.evidence import Floats, InsufficientDataError
+from acgs.retrieval.slices import GLOBAL
+from acgs.statistics.bootstrap import paired_quantile_change
+from acgs.statistics.evidence import CONFIDENCE, InsufficientDataError
 
 
 def facts_of(found: Findings) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def facts_of(found: Findings) -> dict[str, Any]:
         "folds": found.plan.folds,
         "verdict": str(found.contract.verdict),
         "quality": {
-            name: _quality([by_query[query] for query in members], found.plan.seed)
+            name: _quality(found, name, [by_query[query] for query in members])
             for name, members in found.slices.items()
             if members
         },
@@ -57,7 +59,7 @@ def gate_facts(confirmed: Sequence[Confirmed]) -> dict[str, float]:
     """What the gate did with unseen queries, against always reranking and against knowing the outcome."""
     served = np.array([item.candidate_ndcg - item.baseline_ndcg for item in confirmed])
     always = np.array([item.full_ndcg - item.baseline_ndcg for item in confirmed])
-    fired = np.array([item.candidate.route is not Route.FUSED for item in confirmed])
+    fired = np.array([item.candidate.route in (Route.CHEAP, Route.FULL) for item in confirmed])
     return {
         "fired": float(fired.mean()),
         "gain": float(served.mean()),
@@ -67,7 +69,7 @@ def gate_facts(confirmed: Sequence[Confirmed]) -> dict[str, float]:
     }
 
 
-def _quality(items: Sequence[Confirmed], seed: int) -> dict[str, float | int | None]:
+def _quality(found: Findings, name: str, items: Sequence[Confirmed]) -> dict[str, float | int | None]:
     base = np.array([item.baseline_ndcg for item in items])
     candidate = np.array([item.candidate_ndcg for item in items])
     change = candidate - base
@@ -76,16 +78,20 @@ def _quality(items: Sequence[Confirmed], seed: int) -> dict[str, float | int | N
         "t0_ndcg10": float(base.mean()),
         "t1_ndcg10": float(candidate.mean()),
         "change": float(change.mean()),
-        "lcb95": _lower(change, seed),
+        "lcb95": _lower(found, name),
         "standard_error": standard_error(change) if len(change) > 1 else None,
     }
 
 
-def _lower(change: Floats, seed: int) -> float | None:
+def _lower(found: Findings, name: str) -> float | None:
+    """The bound that the contract judges by."""
     try:
-        return paired_bca(change, seed=seed).lower
+        _, bounds = quality_bounds(
+            found.evidence.quality, None if name == GLOBAL else name, CONFIDENCE, found.plan.seed
+        )
     except InsufficientDataError:
         return None
+    return bounds.lower
 
 
 def _latency(found: Findings) -> dict[str, Any]:

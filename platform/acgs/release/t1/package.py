@@ -178,7 +178,7 @@ def _digest(parts: Sequence[str]) -> str:
 
 def _treated(confirmed: Sequence[Confirmed]) -> TreatedTraffic:
     """Queries that the candidate reranked, and how much of the first ten stayed."""
-    changed = [item for item in confirmed if item.candidate.route is not Route.FUSED]
+    changed = [item for item in confirmed if item.candidate.route in (Route.CHEAP, Route.FULL)]
     overlaps = [
         jaccard([str(n) for n in item.baseline.numbers], [str(n) for n in item.candidate.numbers]) for item in changed
     ]

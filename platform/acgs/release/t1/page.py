@@ -20,7 +20,8 @@ def page(found: Findings, facts: Mapping[str, Any], plots: Mapping[str, bytes]) 
     environment = Environment(
         loader=PackageLoader("acgs.release.t1", "templates"), autoescape=select_autoescape(default=True)
     )
-    worst = sorted(found.confirmed, key=lambda item: (item.candidate_ndcg - item.baseline_ndcg, item.query))[:_WORST]
+    losses = [item for item in found.confirmed if item.candidate_ndcg < item.baseline_ndcg]
+    worst = sorted(losses, key=lambda item: (item.candidate_ndcg - item.baseline_ndcg, item.query))[:_WORST]
     return environment.get_template("report.html").render(
         facts=facts,
         contract=found.contract,

@@ -57,6 +57,12 @@ class JudgedPass:
         """nDCG@10 of candidate places, best first."""
         return self._discounted(self.grades[order[:_CUT]])
 
+    def ndcg_fused(self, tau: float) -> float:
+        """nDCG@10 of the first stage alone under another share of the dense leg."""
+        fused = self.fused(tau)
+        order = best(fused, _CUT)
+        return self.ndcg(order[fused[order] > 0])
+
     def ndcg_of(self, numbers: Ints) -> float:
         """nDCG@10 of document numbers, best first."""
         return self._discounted(

@@ -32,7 +32,7 @@ class Swept:
     ndcg_change: Mapping[Setting, float]
     """Mean nDCG@10 of the fused ranking with the setting less that with exact search."""
     overlap: Floats
-    """(queries,) Jaccard@10 of the chosen setting (the baseline where none is chosen) against exact search"""
+    """(queries,) Jaccard@10 of the setting that the package ships against exact search"""
     exact_p50_ms: float
 
 
@@ -64,16 +64,17 @@ def sweep(bench: Workbench, final: Choice, judgements: Mapping[str, Mapping[str,
     grid = [harvest.measure(Setting(ef=ef, topk=topk)) for ef, topk in SEED_GRID]
     exact = _ranked(bench, final, passes, None)
     changes = {item.setting: float(np.mean(_ranked(bench, final, passes, item) - exact)) for item in (*measured, *grid)}
-    holding = [item for item in measured if changes[item.setting] >= 0 and item.setting.topk == bench.plan.topk]
-    chosen = best_setting(holding) or best_setting(measured)
-    shown = chosen or harvest.measure(BASELINE)
+    steady = [item for item in measured if item.sign_consistent]
+    holding = [item for item in steady if changes[item.setting] >= 0 and item.setting.topk == bench.plan.topk]
+    chosen = best_setting(holding) or best_setting(steady)
+    served = next((item for item in measured if item.setting == BASELINE), None) or harvest.measure(BASELINE)
     return Swept(
         measured=tuple(measured),
         seed_grid=tuple(grid),
         frontier=tuple(pareto_frontier(measured)),
         chosen=chosen,
         ndcg_change=changes,
-        overlap=shown.overlaps,
+        overlap=served.overlaps,
         exact_p50_ms=float(np.median(harvest.exact_ms())),
     )
 

@@ -51,7 +51,7 @@ def choose_baseline(passes: Passes, plan: T1Plan, chosen: NDArray[np.intp]) -> B
         Baseline(
             options,
             tau,
-            float(np.mean([passes[options][row].ndcg(best(passes[options][row].fused(tau), 10)) for row in chosen])),
+            float(np.mean([passes[options][row].ndcg_fused(tau) for row in chosen])),
         )
         for options in plan.bm25
         for tau in plan.taus
@@ -73,7 +73,7 @@ class Heads:
 def heads(searcher: Searcher, passes: Sequence[JudgedPass], baseline: Baseline, depth: int) -> Heads:
     """Heads of all queries."""
     pairs = [example(searcher, judged, baseline.tau, depth) for judged in passes]
-    base = [judged.ndcg(order) for judged, (order, _) in zip(passes, pairs, strict=True)]
+    base = [judged.ndcg_fused(baseline.tau) for judged in passes]
     return Heads([order for order, _ in pairs], [item for _, item in pairs], np.array(base))
 
 
@@ -190,8 +190,7 @@ def _tau_helps(passes: Sequence[JudgedPass], baseline: Baseline, chosen: NDArray
     """Whether the teacher's out-of-fold shares of the dense leg surely beat the baseline's one share for all."""
     changes = np.array(
         [
-            passes[row].ndcg(best(passes[row].fused(float(tau)), 10))
-            - passes[row].ndcg(best(passes[row].fused(baseline.tau), 10))
+            passes[row].ndcg_fused(float(tau)) - passes[row].ndcg_fused(baseline.tau)
             for row, tau in zip(chosen, taus, strict=True)
         ]
     )
@@ -275,4 +274,4 @@ def _one_standard_error(tried: Mapping[float, Floats]) -> float:
 
 def _best_tau(judged: JudgedPass, baseline: float, taus: Sequence[float]) -> float:
     """The share of the dense leg of highest nDCG@10; of equal ones the nearest to the baseline's."""
-    return max(taus, key=lambda tau: (judged.ndcg(best(judged.fused(tau), 10)), -abs(tau - baseline)))
+    return max(taus, key=lambda tau: (judged.ndcg_fused(tau), -abs(tau - baseline)))

@@ -11,7 +11,7 @@ from acgs.causal.report import counterfactual_rows
 from acgs.files import write_atomic
 from acgs.release.evidence import write_evidence
 from acgs.release.monitoring_config import monitoring_config, write_monitoring_config
-from acgs.release.report import write_report
+from acgs.release.report import CONTRACT_MARKDOWN, write_report
 from acgs.release.t1.artifacts import (
     CONFIGURATION_FILE,
     COUNTERFACTUAL_FILE,
@@ -56,11 +56,11 @@ _COUNTERFACTUAL_COLUMNS: Final = ("slice_name", "n_samples")
 def write_package(found: Findings, output: Path) -> dict[str, Any]:
     """Write everything to `output`; returns the figures.
 
-    The router and the gate are left out, and older ones removed, where the corpus has too few queries for them.
+    Older ones are removed first. Router, gate and plots are left out where the corpus has too few queries for them.
     """
     version = found.contract.candidate.version
     facts = facts_of(found)
-    for name in (ROUTER_FILE, THETA_FILE):
+    for name in (ROUTER_FILE, THETA_FILE, PARETO, GATE, RELIABILITY, COVERAGE, PAGE_FILE, CONTRACT_MARKDOWN):
         (output / name).unlink(missing_ok=True)
     _write_router(found, output, version)
     write_configuration(found.final.configuration, output / CONFIGURATION_FILE)
@@ -72,7 +72,8 @@ def write_package(found: Findings, output: Path) -> dict[str, Any]:
         monitoring_config(
             version=version,
             at=found.at,
-            baseline_p95_ms=float(np.quantile(found.replayed.baseline_ms, 0.95)),
+            # Served requests are timed by the wall clock, and it is the candidate that will serve them.
+            baseline_p95_ms=float(np.quantile(found.replayed.candidate_wall_ms, 0.95)),
             delta_deviation=float(change.std(ddof=1)) or 1.0 / len(change),
         ),
     )
