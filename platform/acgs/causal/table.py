@@ -18,6 +18,8 @@ from acgs.statistics.evidence import Floats, InsufficientDataError
 Column = NDArray[Any]
 """Numbers (float64) or texts (numpy str), shape (n,)."""
 UNIFORM: Final = "uniform"
+LARGEST: Final = 1e100
+"""Squares of larger values, and sums of such squares, leave the range of a float."""
 MOST_LEVELS: Final = 100
 """A text column with more values than this is an identifier, not something to adjust for."""
 
@@ -165,6 +167,8 @@ def tabulate(columns: Mapping[str, ArrayLike], roles: Roles, *, policy: ArrayLik
     read = _Reader(columns)
     arms, arm = _arms(read.column(roles.treatment), roles.treated)
     covariates = tuple(dict.fromkeys(name for pattern in roles.covariates for name in read.matching(pattern)))
+    if roles.treatment == roles.outcome:
+        raise InvalidInputError(f"column {roles.outcome} cannot be both arm and outcome", field="outcome")
     for name in (*covariates, *roles.strata):
         if name in (roles.treatment, roles.outcome, roles.propensity, roles.target):
             raise InvalidInputError(f"column {name} cannot be adjusted for as well", field=name)
@@ -221,6 +225,8 @@ class _Reader:
                 raise InvalidInputError(
                     f"column {name} has gaps or values that are not finite; fill or drop those rows", field=name
                 )
+            if np.abs(column).max(initial=0.0) > LARGEST:
+                raise InvalidInputError(f"column {name} holds values beyond {LARGEST:g}; rescale it", field=name)
             return column
         texts = column.astype(str)
         if (texts == "").any():

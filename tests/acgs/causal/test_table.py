@@ -115,3 +115,14 @@ def test_a_policy_must_be_probabilities_for_every_arm() -> None:
         with pytest.raises(InvalidInputError) as refused:
             tabulate(_columns(), roles, policy=bad)
         assert refused.value.field == "policy"
+
+
+def test_one_column_cannot_be_arm_and_outcome() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        tabulate({"a": [0, 1, 0, 1]}, Roles(treatment="a", outcome="a"))
+    assert caught.value.field == "outcome"
+
+
+def test_values_whose_squares_overflow_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="rescale"):
+        tabulate({"treatment": [0, 1], "outcome": [1.0, 1e308]}, Roles())
