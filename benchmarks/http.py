@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from acgs.cli.local_cluster import ClusterControl, LocalCluster, free_port
+from benchmarks.noop import declaration
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EVALUATE = "/api/v1/enhanced-governance/evaluate"
@@ -54,17 +55,7 @@ def configuration(directory: Path) -> Path:
         if deployment["name"] == "Governance":
             deployment.pop("autoscaling_config")
             deployment["num_replicas"] = 1
-    document["applications"].append(
-        {
-            "name": "noop",
-            "route_prefix": "/noop",
-            "import_path": "benchmarks.noop:application",
-            "runtime_env": document["applications"][0]["runtime_env"],
-            "deployments": [
-                {"name": "Noop", "num_replicas": 1, "max_ongoing_requests": 64, "ray_actor_options": {"num_cpus": 0.5}}
-            ],
-        }
-    )
+    document["applications"].append(declaration(document["applications"][0]["runtime_env"]))
     path = directory / "serve.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path

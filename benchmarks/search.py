@@ -26,6 +26,7 @@ from acgs.retrieval.corpus import read_queries
 from acgs.retrieval.encoders import open_encoder
 from acgs.retrieval.index import build_index
 from acgs.retrieval.public_collections import vaswani
+from benchmarks.noop import declaration
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LABEL = "cdd01ef066bc6cf2"
@@ -40,16 +41,7 @@ def configuration(directory: Path, index: Path) -> Path:
     deployment = retrieval["deployments"][0]
     deployment.pop("autoscaling_config")
     deployment |= {"num_replicas": 1, "user_config": {"index": str(index.resolve()), "epoch": 1}}
-    noop = {
-        "name": "noop",
-        "route_prefix": "/noop",
-        "import_path": "benchmarks.noop:application",
-        "runtime_env": retrieval["runtime_env"],
-        "deployments": [
-            {"name": "Noop", "num_replicas": 1, "max_ongoing_requests": 64, "ray_actor_options": {"num_cpus": 0.5}}
-        ],
-    }
-    document["applications"] = [retrieval, noop]
+    document["applications"] = [retrieval, declaration(retrieval["runtime_env"])]
     path = directory / "serve.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path

@@ -19,22 +19,21 @@ import numpy as np
 
 from acgs.cli.output import JSON_OPTION, say, write_error, write_fields, write_json, write_table
 from acgs.cli.progress import Progress
-from acgs.errors import AcgsError, InvalidInputError
+from acgs.errors import AcgsError
 from acgs.release.t1.confirmation import Choice, Workbench, choose
 from acgs.release.t1.latency import RouteCosts, route_costs
-from acgs.release.t1.opening import open_bench
+from acgs.release.t1.opening import open_bench, require_usable_index
 from acgs.release.t1.passes import searcher_for
 from acgs.release.t1.plan import T1Plan
 from acgs.release.t1.tuning import tables_against_teacher
-from acgs.retrieval.corpus import Collection, corpus_digest, read_collection
-from acgs.retrieval.encoders import MINILM, Encoder, open_encoder, require_same
+from acgs.retrieval.corpus import Collection, read_collection
+from acgs.retrieval.encoders import MINILM, Encoder, open_encoder
 from acgs.retrieval.gate import apply_thresholds
-from acgs.retrieval.index import MANIFEST, Bm25Options, open_index
+from acgs.retrieval.index import MANIFEST
 from acgs.retrieval.router.distillation import Distillation
 from acgs.retrieval.router.fidelity import NoRegret, no_regret
 from acgs.retrieval.router.outputs import OUTPUTS
 from acgs.retrieval.router.router_file import ROUTER_FILE, write_router
-from acgs.retrieval.vectors import GraphOptions
 from acgs.statistics.evidence import InsufficientDataError
 
 COST_QUERIES: Final = 100
@@ -85,18 +84,8 @@ def prepare(options: argparse.Namespace) -> Prepared:
     encoder = open_encoder(options.encoder)
     plan = T1Plan() if options.seed is None else T1Plan(seed=options.seed)
     if (options.index / MANIFEST).exists():
-        _check_index(options.index, collection, encoder)
+        require_usable_index(options.index, collection, encoder)
     return Prepared(collection, encoder, plan, options.index)
-
-
-def _check_index(folder: Path, collection: Collection, encoder: Encoder) -> None:
-    """Refuse an index that would be built anew: it may be in use."""
-    manifest = open_index(folder).manifest
-    require_same(encoder, manifest.encoder_sha256)
-    if corpus_digest(collection.documents) != manifest.corpus_sha256:
-        raise InvalidInputError("the index was made of other documents", field="index")
-    if (manifest.bm25, manifest.graph) != (Bm25Options(), GraphOptions()):
-        raise InvalidInputError("the index has options of its own; make one with the usual options", field="index")
 
 
 def distil(prepared: Prepared) -> Distilled:

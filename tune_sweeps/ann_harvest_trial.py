@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ray import tune
 
 from acgs.learning.finetune.sweep import FINISHED
+from acgs.retrieval.candidates import of_both_legs
 from acgs.retrieval.fusion import combine
 from acgs.retrieval.harvest import LEAST_RECALL, RECALL_AT, Harvest, Setting
 from acgs.retrieval.index import open_index
@@ -143,9 +144,7 @@ class HarvestRun(tune.Trainable):
         """The first ten document numbers when the dense leg gives `near`, and the leg of words its `topk` best."""
         vector, words = self._work.vectors[row], self._index.lexical.analyse(self._work.texts[row]).words
         by_words = self._index.lexical.words.scores(words)
-        leaders = best(by_words, topk)
-        numbers = np.union1d(leaders[by_words[leaders] > 0], near).astype(np.int32)
-        dense = self._index.vectors[numbers] @ vector
-        floor = float(dense[np.searchsorted(numbers, near)].min()) if len(near) else 0.0
-        first: Ints = numbers[best(combine(by_words[numbers], dense, floor, self._work.config.tau), 10)]
+        legs = of_both_legs(by_words, near, vector, self._index.vectors, topk)
+        fused = combine(legs.lexical, legs.dense, legs.floor, self._work.config.tau)
+        first: Ints = legs.numbers[best(fused, 10)]
         return first

@@ -21,16 +21,14 @@ import orjson
 
 from acgs.cli.output import say, write_error, write_fields, write_json
 from acgs.cli.progress import Progress
-from acgs.errors import AcgsError, InvalidInputError, UnavailableError
+from acgs.errors import AcgsError, UnavailableError
 from acgs.learning.finetune.sweep import STOPPED_EARLY
 from acgs.release.t1.confirmation import Workbench
-from acgs.release.t1.opening import open_bench
+from acgs.release.t1.opening import open_bench, require_usable_index
 from acgs.release.t1.tuning import fold_numbers
 from acgs.retrieval.corpus import Collection, corpus_digest, read_collection
-from acgs.retrieval.encoders import Encoder, open_encoder, require_same
-from acgs.retrieval.index import Bm25Options, open_index
+from acgs.retrieval.encoders import Encoder, open_encoder
 from acgs.retrieval.router.distillation import FEWEST_QUERIES
-from acgs.retrieval.vectors import GraphOptions
 from acgs.statistics.evidence import Verdict
 from tune_sweeps.gating_config import FoldFigures, GatingConfig, GatingRow, GatingTrial, best_of, draw, score
 from tune_sweeps.gating_confirmation import (
@@ -93,7 +91,7 @@ def prepare(config_path: Path, output: Path) -> Prepared:
     collection = read_collection(config.corpus)
     encoder = open_encoder(config.encoder)
     if config.index is not None:
-        _check_index(config.index, collection, encoder)
+        require_usable_index(config.index, collection, encoder)
     queries = sorted(collection.judgements)
     held = max(1, round(config.held_out * len(queries)))
     order = np.random.default_rng(config.seed).permutation(len(queries))
@@ -111,16 +109,6 @@ def prepare(config_path: Path, output: Path) -> Prepared:
         held_out=np.sort(order[:held]),
         output=output,
     )
-
-
-def _check_index(folder: Path, collection: Collection, encoder: Encoder) -> None:
-    """Refuse an index that would be built anew: it may be in use."""
-    manifest = open_index(folder).manifest
-    require_same(encoder, manifest.encoder_sha256)
-    if corpus_digest(collection.documents) != manifest.corpus_sha256:
-        raise InvalidInputError("the index was made of other documents", field="index")
-    if (manifest.bm25, manifest.graph) != (Bm25Options(), GraphOptions()):
-        raise InvalidInputError("the index has options of its own; make one with the usual options", field="index")
 
 
 def find(prepared: Prepared, *, at: datetime) -> Confirmation:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from acgs.errors import IntegrityError
 from acgs.files import write_atomic
 from acgs.release.t1.confirmation import Choice, Workbench
-from acgs.release.t1.latency import RouteCosts, route_costs
+from acgs.release.t1.latency import RouteCosts, costs_under, route_times
 from acgs.release.t1.passes import JudgedPass, RememberingEncoder, searcher_for
 from acgs.release.t1.plan import T1Plan
 from acgs.retrieval.configuration import Route
@@ -40,19 +40,14 @@ class RouteTimes(BaseModel):
 
     def under(self, margin_ms: float) -> RouteCosts:
         """Costs of the routes where the base's p95 may rise by a margin."""
-        base, extra = np.array(self.base_ms), np.array(self.extra_ms)
-        p95 = float(np.quantile(base, 0.95))
-        return RouteCosts(extra.mean(axis=0), (base[:, None] + extra > p95 + margin_ms).mean(axis=0), p95)
+        return costs_under(np.array(self.base_ms), np.array(self.extra_ms), margin_ms)
 
 
 def time_routes(index: Index, encoder: Encoder, plan: T1Plan, depth: int, texts: Sequence[str]) -> RouteTimes:
     """Time each route on each query at a depth of reranking."""
     searcher = searcher_for(index, encoder, plan.topk)
-    each = [route_costs(searcher, [text], plan.p95_margin_ms, depth=depth) for text in texts]
-    return RouteTimes(
-        base_ms=tuple(item.base_p95_ms for item in each),
-        extra_ms=tuple((float(item.mean_ms[0]), float(item.mean_ms[1]), float(item.mean_ms[2])) for item in each),
-    )
+    base, extra = route_times(searcher, texts, depth=depth)
+    return RouteTimes(base_ms=tuple(base.tolist()), extra_ms=tuple(map(tuple, extra.tolist())))
 
 
 def write_times(path: Path, times: Mapping[int, RouteTimes]) -> None:
@@ -148,8 +143,7 @@ def answer(bench: Workbench, choice: Choice, rows: Rows) -> Answered:
         base, candidate = sides.baseline.search(judged.text), sides.candidate.search(judged.text)
         full = sides.candidate.search(judged.text, route=Route.FULL)
         predicted = np.nan if candidate.predicted_gain is None else candidate.predicted_gain
-        # Rounding may put a perfect ranking just above 1.
-        quality = (min(1.0, judged.ndcg_of(item.numbers)) for item in (base, candidate, full))
+        quality = (judged.ndcg_of(item.numbers) for item in (base, candidate, full))
         found.append((*quality, _COLUMN[candidate.route], predicted))
     table = np.array(found, dtype=np.float64)
     return Answered(table[:, 0], table[:, 1], table[:, 2], table[:, 3].astype(np.int64), table[:, 4])

@@ -143,5 +143,5 @@ def test_taking_the_index_away_ends_the_service(service: RetrievalService, made:
 
 def test_a_path_that_cannot_be_one_is_refused(service: RetrievalService, made: dict[str, Any]) -> None:
     service.reconfigure({**made, "epoch": 1})
-    service.reconfigure({**made, "configuration": "/tmp/x\u0000", "epoch": 2})
+    service.reconfigure({**made, "configuration": "x\u0000", "epoch": 2})
     assert ask(service)["epoch"] == 1

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from acgs.cli.output import JSON_OPTION, say, write_json, write_table
 from acgs.cli.progress import Progress
-from acgs.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from acgs.release.t1.plan import T1Plan
 
 app = typer.Typer(no_args_is_help=True, help="Package a retrieval candidate with the evidence for or against it.")
 
@@ -82,25 +84,12 @@ def _show(facts: dict[str, Any], output: Path) -> None:
     say(f"contract: {facts['verdict']}; open {output / 'report.html'}")
 
 
-def _plan(path: Path | None, seed: int | None) -> Any:
-    import yaml
-    from pydantic import ValidationError
-
+def _plan(path: Path | None, seed: int | None) -> T1Plan:
+    from acgs.learning.finetune.config import load_settings
     from acgs.release.t1.plan import T1Plan
 
-    try:
-        values = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if not isinstance(values, dict):
-            raise InvalidInputError("the plan must be a mapping of names to values", field="plan")
-        return T1Plan.model_validate(values if seed is None else {**values, "seed": seed})
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}", field="plan") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInputError("the plan is not YAML", field="plan") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidInputError(f"plan, {name}: {first['msg']}", field=name) from None
+    settings = T1Plan() if path is None else load_settings(path, T1Plan)
+    return settings if seed is None else settings.model_copy(update={"seed": seed})
 
 
 def _tell(step: str) -> None:

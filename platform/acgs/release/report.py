@@ -85,7 +85,7 @@ def markdown(report: ContractReport) -> str:
         "Judged": report.judged_at.isoformat(timespec="seconds"),
     }
     lines = [f"# {report.contract}", "", *_table(("", ""), facts.items()), "", "## Guards", ""]
-    lines += _table(_COLUMNS, (_cells(leaf) for leaf in _leaves(report.result)))
+    lines += _table(_COLUMNS, (_cells(leaf) for leaf in leaves(report.result)))
     if report.observations:
         seen = ((item.name, f"{item.value:.4f}", str(item.n)) for item in report.observations)
         lines += ["", "## Reported, not judged", "", *_table(("what", "value", "n"), seen)]
@@ -100,11 +100,12 @@ def write_report(directory: Path, report: ContractReport) -> None:
     write_atomic(directory / CONTRACT_MARKDOWN, markdown(report).encode())
 
 
-def _leaves(result: GuardResult) -> Iterator[GuardResult]:
+def leaves(result: GuardResult) -> Iterator[GuardResult]:
+    """The guards that measured something, in their order."""
     if not result.parts:
         yield result
     for part in result.parts:
-        yield from _leaves(part)
+        yield from leaves(part)
 
 
 def _cells(leaf: GuardResult) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acgs.errors import InvalidInputError
+from acgs.retrieval.candidates import Candidates, found_by_words, of_both_legs
 from acgs.retrieval.configuration import RetrievalConfiguration, Route
 from acgs.retrieval.encoders import Encoded, Encoder, require_same
 from acgs.retrieval.fusion import combine
@@ -171,25 +172,21 @@ class Searcher:
         options = self.configuration.first_stage
         analysed = self.index.lexical.analyse(query)
         by_words = self.index.lexical.words.scores(analysed.words)
-        leaders = best(by_words, options.topk)
-        leaders = leaders[by_words[leaders] > 0]
         encoded = None
         if lexical_only:
-            candidates = np.sort(leaders)
-            dense = np.zeros(len(candidates), dtype=np.float32)
-            floor = 0.0
+            numbers = np.sort(found_by_words(by_words, options.topk))
+            found = Candidates(numbers, by_words[numbers], np.zeros(len(numbers), dtype=np.float32), 0.0)
         else:
             encoded = self._encoder.encode([query])
-            near = self._nearest.nearest(encoded.vectors[0], options.topk)
-            candidates = np.union1d(leaders, near).astype(np.int32)
-            dense = self.index.vectors[candidates] @ encoded.vectors[0]
-            floor = float(dense[np.searchsorted(candidates, near)].min()) if len(near) else 0.0
-        lexical = by_words[candidates]
-        fused = combine(lexical, dense, floor, 0.0 if lexical_only else options.tau)
+            vector = encoded.vectors[0]
+            near = self._nearest.nearest(vector, options.topk)
+            found = of_both_legs(by_words, near, vector, self.index.vectors, options.topk)
+        lexical, dense = found.lexical, found.dense
+        fused = combine(lexical, dense, found.floor, 0.0 if lexical_only else options.tau)
         features = query_features(
             analysed, nl_confidence(query), self.index.lexical.idf, fused=fused, lexical=lexical, dense=dense
         )
-        return FirstPass(analysed, encoded, candidates, lexical, dense, floor, fused, features)
+        return FirstPass(analysed, encoded, found.numbers, lexical, dense, found.floor, fused, features)
 
     def rerank(self, first: FirstPass, fused: Singles, route: Route, depth: int) -> tuple[Ints, Singles]:
         """Places of the candidates, best first, and their scores.

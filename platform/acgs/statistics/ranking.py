@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from acgs.errors import InvalidInputError
 from acgs.statistics.evidence import Floats, InsufficientDataError, share
@@ -42,8 +43,8 @@ def ndcg(ranking: Sequence[str], judgements: Judgements, k: int = 10) -> float:
         InvalidInputError: k below 1, or a document that stands in the ranking twice.
         InsufficientDataError: the query has no judgements.
     """
-    ideal = _discounted(sorted(judgements.values(), reverse=True)[:k])
-    gained = _discounted([judgements.get(document, 0) for document in _top(ranking, judgements, k)])
+    ideal = discounted_gain(sorted(judgements.values(), reverse=True)[:k])
+    gained = discounted_gain([judgements.get(document, 0) for document in _top(ranking, judgements, k)])
     return gained / ideal if ideal > 0 else 0.0
 
 
@@ -151,7 +152,8 @@ def rank_biased_overlap(first: Sequence[str], second: Sequence[str], p: float = 
     return float((1 - p) / p * (agreement * p**depth).sum() + tail)
 
 
-def _discounted(grades: Sequence[int]) -> float:
+def discounted_gain(grades: ArrayLike) -> float:
+    """DCG of grades in the order of the ranking; grades below 0 gain nothing."""
     gains = np.maximum(np.array(grades, dtype=np.float64), 0.0)
     return float((gains / np.log2(np.arange(len(gains)) + 2)).sum())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +30,6 @@ from acgs.retrieval.index import Bm25Options, Index
 from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES
 from acgs.retrieval.routing import RouterPredictor
 from acgs.retrieval.search import Ranking, Searcher
-from acgs.statistics.evidence import Floats
-from acgs.statistics.ranking import ndcg
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,11 @@ class Confirmed:
     full_ndcg: float
     """With the full rerank whatever the gate says, which tells what the gate left or avoided."""
     predicted_gain: float | None
+
+    @property
+    def change(self) -> float:
+        """Candidate minus baseline nDCG@10."""
+        return self.candidate_ndcg - self.baseline_ndcg
 
 
 class Workbench:
@@ -137,13 +140,7 @@ def configuration(plan: T1Plan, baseline: Baseline, learned: Learned, routed: Ro
     )
 
 
-def confirm(
-    bench: Workbench,
-    costs: RouteCosts,
-    judgements: Mapping[str, Mapping[str, int]],
-    *,
-    advance: Callable[[int], None] = lambda _count: None,
-) -> tuple[list[Confirmed], list[Choice]]:
+def confirm(bench: Workbench, costs: RouteCosts) -> tuple[list[Confirmed], list[Choice]]:
     """Every judged query, answered by the choices of the folds that it is not in; and the choices, by fold."""
     passes = next(iter(bench.passes.values()))
     folds = fold_numbers(len(passes), bench.plan.folds, bench.plan.seed)
@@ -155,21 +152,10 @@ def confirm(
         choices.append(choice)
         for row in np.flatnonzero(folds == fold):
             judged = passes[int(row)]
-            grades = judgements[judged.id]
             base, candidate = sides.baseline.search(judged.text), sides.candidate.search(judged.text)
             full = sides.candidate.search(judged.text, route=Route.FULL)
-            scores = [_ndcg(sides.baseline, ranking, grades) for ranking in (base, candidate, full)]
+            scores = [judged.ndcg_of(ranking.numbers) for ranking in (base, candidate, full)]
             found[int(row)] = Confirmed(
                 judged.id, fold, base, candidate, scores[0], scores[1], scores[2], candidate.predicted_gain
             )
-        advance(1)
     return [found[row] for row in sorted(found)], choices
-
-
-def deltas(confirmed: list[Confirmed]) -> Floats:
-    """Candidate minus baseline nDCG@10, shape (queries,)."""
-    return np.array([item.candidate_ndcg - item.baseline_ndcg for item in confirmed])
-
-
-def _ndcg(searcher: Searcher, ranking: Ranking, grades: Mapping[str, int]) -> float:
-    return ndcg([searcher.index.documents[int(number)].id for number in ranking.numbers], grades, 10)

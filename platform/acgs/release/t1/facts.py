@@ -57,7 +57,7 @@ def facts_of(found: Findings) -> dict[str, Any]:
 
 def gate_facts(confirmed: Sequence[Confirmed]) -> dict[str, float]:
     """What the gate did with unseen queries, against always reranking and against knowing the outcome."""
-    served = np.array([item.candidate_ndcg - item.baseline_ndcg for item in confirmed])
+    served = np.array([item.change for item in confirmed])
     always = np.array([item.full_ndcg - item.baseline_ndcg for item in confirmed])
     fired = np.array([item.candidate.route in (Route.CHEAP, Route.FULL) for item in confirmed])
     return {

@@ -21,9 +21,9 @@ def gallery(
     documents: DocumentFile,
 ) -> str:
     """A page with the ten worst and the ten best changes; each query was in no choice that answered it."""
-    changed = sorted(confirmed, key=lambda item: (item.candidate_ndcg - item.baseline_ndcg, item.query))
-    worse = [item for item in changed if item.candidate_ndcg < item.baseline_ndcg]
-    better = [item for item in changed[::-1] if item.candidate_ndcg > item.baseline_ndcg]
+    changed = sorted(confirmed, key=lambda item: (item.change, item.query))
+    worse = [item for item in changed if item.change < 0]
+    better = [item for item in changed[::-1] if item.change > 0]
     same = len(confirmed) - len(worse) - len(better)
     lines = [
         "# Queries before and after",
@@ -40,7 +40,7 @@ def gallery(
 
 
 def _entry(item: Confirmed, query: str, grades: Mapping[str, int], documents: DocumentFile) -> list[str]:
-    change = item.candidate_ndcg - item.baseline_ndcg
+    change = item.change
     lines = [
         "",
         f"### {_plain(query)}",

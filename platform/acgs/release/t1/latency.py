@@ -61,10 +61,12 @@ class RouteCosts:
     base_p95_ms: float
 
 
-def route_costs(
-    searcher: Searcher, queries: Sequence[str], margin_ms: float, *, depth: int, rounds: int = 5
-) -> RouteCosts:
-    """Time the first stage and each rerank on every query; of some rounds the least, which was disturbed least."""
+def route_times(searcher: Searcher, queries: Sequence[str], *, depth: int, rounds: int = 5) -> tuple[Floats, Floats]:
+    """Time the first stage and each rerank on every query; of some rounds the least, which was disturbed least.
+
+    Returns:
+        Milliseconds of the first stage, (queries,), and what no, cheap and full rerank add, (queries, 3).
+    """
     least = np.full((len(queries), 3), np.inf)
     for _ in range(rounds):
         for row, query in enumerate(queries):
@@ -75,9 +77,18 @@ def route_costs(
                 searcher.rerank(first, first.fused, route, depth)
                 marks.append(time.process_time())
             least[row] = np.minimum(least[row], np.diff(marks) * 1e3)
-    base, extra = least[:, 0], np.column_stack([np.zeros(len(queries)), least[:, 1:]])
-    p95 = float(np.quantile(base, 0.95))
-    return RouteCosts(extra.mean(axis=0), (base[:, None] + extra > p95 + margin_ms).mean(axis=0), p95)
+    return least[:, 0], np.column_stack([np.zeros(len(queries)), least[:, 1:]])
+
+
+def costs_under(base_ms: Floats, extra_ms: Floats, margin_ms: float) -> RouteCosts:
+    """Costs of the routes, from `route_times`, where the first stage's p95 may rise by a margin."""
+    p95 = float(np.quantile(base_ms, 0.95))
+    return RouteCosts(extra_ms.mean(axis=0), (base_ms[:, None] + extra_ms > p95 + margin_ms).mean(axis=0), p95)
+
+
+def route_costs(searcher: Searcher, queries: Sequence[str], margin_ms: float, *, depth: int) -> RouteCosts:
+    """Measure what the routes cost on these queries."""
+    return costs_under(*route_times(searcher, queries, depth=depth), margin_ms)
 
 
 def _timed(searcher: Searcher, query: str) -> tuple[float, float]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from acgs.errors import InvalidInputError
 from acgs.release.t1.confirmation import Workbench
 from acgs.release.t1.passes import RememberingEncoder, first_passes, searcher_for, with_bm25
 from acgs.release.t1.plan import T1Plan
-from acgs.retrieval.corpus import Collection
-from acgs.retrieval.encoders import Encoder
-from acgs.retrieval.index import build_index, open_index
+from acgs.retrieval.corpus import Collection, corpus_digest
+from acgs.retrieval.encoders import Encoder, require_same
+from acgs.retrieval.index import Bm25Options, build_index, open_index
+from acgs.retrieval.vectors import GraphOptions
 
 Step = Callable[[str], None]
 
@@ -43,3 +45,18 @@ def open_bench(
         for options, searcher in searchers.items()
     }
     return Workbench(indexes, searchers, passes, remembering, plan)
+
+
+def require_usable_index(folder: Path, collection: Collection, encoder: Encoder) -> None:
+    """Refuse an index that `open_bench` would build anew: it may be in use.
+
+    Raises:
+        InvalidInputError, IntegrityError: it is of other documents, of another encoder, has options of its own, or is
+            damaged.
+    """
+    manifest = open_index(folder).manifest
+    require_same(encoder, manifest.encoder_sha256)
+    if corpus_digest(collection.documents) != manifest.corpus_sha256:
+        raise InvalidInputError("the index was made of other documents", field="index")
+    if (manifest.bm25, manifest.graph) != (Bm25Options(), GraphOptions()):
+        raise InvalidInputError("the index has options of its own; make one with the usual options", field="index")

@@ -110,19 +110,19 @@ def find(
         searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk), texts, plan.p95_margin_ms, depth=plan.depth
     )
     say("choices on folds, answers to the queries left out")
-    confirmed, choices = confirm(bench, costs, collection.judgements)
+    confirmed, choices = confirm(bench, costs)
     say("choices on all queries, paired replay")
     final = choose(bench, np.arange(len(queries)), costs)
     sides = bench.sides(final, encoder)
     replayed = replay(sides.baseline, sides.candidate, texts, rounds=ceil(plan.requests / len(texts)), seed=plan.seed)
     say("ANN settings")
-    swept = sweep(bench, final, collection.judgements, work / "graphs")
+    swept = sweep(bench, final, work / "graphs")
     say("audits and contract")
     audits = audited(confirmed, queries, slices[HARD_NL], plan.seed)
     promised, coverage_rows = coverage(confirmed, slices, plan.seed)
     evidence = Evidence(
-        baseline=_system("T0", bench, final, sides.baseline.configuration.version, ""),
-        candidate=_system("T1", bench, final, sides.candidate.configuration.version, _router_digest(final)),
+        baseline=_system("T0", bench, final, sides.baseline.version, ""),
+        candidate=_system("T1", bench, final, sides.candidate.version, _router_digest(final)),
         split=Split(name=f"{plan.folds} folds, confirmed out of fold", digest=_digest([str(plan.seed), *queries])),
         seed=plan.seed,
         quality=QualityPairs(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from acgs.release.guards.guard import GuardResult
+from acgs.release.report import leaves
 from acgs.release.t1.package import Findings
 
 PAGE_FILE: Final = "report.html"
@@ -20,12 +20,12 @@ def page(found: Findings, facts: Mapping[str, Any], plots: Mapping[str, bytes]) 
     environment = Environment(
         loader=PackageLoader("acgs.release.t1", "templates"), autoescape=select_autoescape(default=True)
     )
-    losses = [item for item in found.confirmed if item.candidate_ndcg < item.baseline_ndcg]
-    worst = sorted(losses, key=lambda item: (item.candidate_ndcg - item.baseline_ndcg, item.query))[:_WORST]
+    losses = [item for item in found.confirmed if item.change < 0]
+    worst = sorted(losses, key=lambda item: (item.change, item.query))[:_WORST]
     return environment.get_template("report.html").render(
         facts=facts,
         contract=found.contract,
-        guards=list(_leaves(found.contract.result)),
+        guards=list(leaves(found.contract.result)),
         plots={name: b64encode(data).decode() for name, data in plots.items()},
         audits=found.audits,
         gate=found.final.routed.gate,
@@ -35,9 +35,3 @@ def page(found: Findings, facts: Mapping[str, Any], plots: Mapping[str, bytes]) 
         worst=[(found.collection.queries[item.query], item) for item in worst],
         configuration=found.final.configuration,
     )
-
-
-def _leaves(result: GuardResult) -> list[GuardResult]:
-    if not result.parts:
-        return [result]
-    return [leaf for part in result.parts for leaf in _leaves(part)]

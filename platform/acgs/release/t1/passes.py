@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from acgs.retrieval.configuration import FirstStage, RetrievalConfiguration, Route
 from acgs.retrieval.encoders import Encoded, Encoder
@@ -17,6 +17,7 @@ from acgs.retrieval.rerankers import FULL_FEATURES, ListwiseExample
 from acgs.retrieval.search import FirstPass, Searcher
 from acgs.retrieval.vectors import best
 from acgs.statistics.evidence import Floats
+from acgs.statistics.ranking import discounted_gain
 
 Ints = NDArray[np.int32]
 _CUT = 10
@@ -55,7 +56,7 @@ class JudgedPass:
 
     def ndcg(self, order: Ints) -> float:
         """nDCG@10 of candidate places, best first."""
-        return self._discounted(self.grades[order[:_CUT]])
+        return self._share(self.grades[order[:_CUT]])
 
     def ndcg_fused(self, tau: float) -> float:
         """nDCG@10 of the first stage alone under another share of the dense leg."""
@@ -65,14 +66,11 @@ class JudgedPass:
 
     def ndcg_of(self, numbers: Ints) -> float:
         """nDCG@10 of document numbers, best first."""
-        return self._discounted(
-            np.array([self.known.get(int(number), 0) for number in numbers[:_CUT]], dtype=np.float64)
-        )
+        return self._share([self.known.get(int(number), 0) for number in numbers[:_CUT]])
 
-    def _discounted(self, gains: Floats) -> float:
-        found = float((gains / np.log2(np.arange(len(gains)) + 2)).sum())
+    def _share(self, grades: ArrayLike) -> float:
         # Two sums of the same terms may differ in the last digit.
-        return min(1.0, found / self.ideal) if self.ideal > 0 else 0.0
+        return min(1.0, discounted_gain(grades) / self.ideal) if self.ideal > 0 else 0.0
 
     def fused(self, tau: float) -> NDArray[np.float32]:
         """Fused scores under another share of the dense leg."""
@@ -91,8 +89,6 @@ def first_passes(
     queries: Mapping[str, str],
     judgements: Mapping[str, Mapping[str, int]],
     numbers: Mapping[str, int],
-    *,
-    advance: Callable[[int], None] = lambda _count: None,
 ) -> list[JudgedPass]:
     """First passes of the judged queries in the order of their ids.
 
@@ -103,7 +99,6 @@ def first_passes(
     for query in sorted(judgements):
         grades = {numbers[document]: max(grade, 0) for document, grade in judgements[query].items()}
         first = searcher.first_pass(queries[query])
-        ideal = np.sort(np.array(list(grades.values()), dtype=np.float64))[::-1][:_CUT]
         passes.append(
             JudgedPass(
                 id=query,
@@ -111,10 +106,9 @@ def first_passes(
                 first=first,
                 grades=np.array([grades.get(int(number), 0) for number in first.candidates], dtype=np.float64),
                 known=grades,
-                ideal=float((ideal / np.log2(np.arange(len(ideal)) + 2)).sum()),
+                ideal=discounted_gain(sorted(grades.values(), reverse=True)[:_CUT]),
             )
         )
-        advance(1)
     return passes
 
 

@@ -35,9 +35,7 @@ def coverage(
     """
     order = np.random.default_rng(seed).permutation(len(confirmed))
     half = set(order[: len(order) // 2].tolist())
-    residuals = np.array(
-        [abs(item.candidate_ndcg - item.baseline_ndcg - (item.predicted_gain or 0.0)) for item in confirmed]
-    )
+    residuals = np.array([abs(item.change - (item.predicted_gain or 0.0)) for item in confirmed])
     evidence, rows = [], []
     for name, members in slices.items():
         held = set(members)

@@ -10,6 +10,7 @@ import numpy as np
 
 from acgs.release.t1.confirmation import Choice, Workbench
 from acgs.release.t1.passes import JudgedPass
+from acgs.retrieval.candidates import of_both_legs
 from acgs.retrieval.fusion import combine
 from acgs.retrieval.harvest import EFS, SEED_GRID, Harvest, Measured, Setting, best_setting, pareto_frontier
 from acgs.retrieval.vectors import GraphOptions, best
@@ -54,7 +55,7 @@ def settings(topk: int) -> list[Setting]:
     return grid
 
 
-def sweep(bench: Workbench, final: Choice, judgements: Mapping[str, Mapping[str, int]], work: Path) -> Swept:
+def sweep(bench: Workbench, final: Choice, work: Path) -> Swept:
     """Measure every setting on the run's queries."""
     index = bench.indexes[final.baseline.bm25]
     passes = bench.judged(final.baseline)
@@ -91,10 +92,7 @@ def _ranked(bench: Workbench, final: Choice, passes: Sequence[JudgedPass], measu
         query = first.encoded.vectors[0]
         near = exact.nearest(query, bench.plan.topk) if measured is None else measured.found[row]
         by_words = index.lexical.words.scores(first.query.words)
-        leaders = best(by_words, bench.plan.topk)
-        numbers = np.union1d(leaders[by_words[leaders] > 0], near).astype(np.int32)
-        dense = index.vectors[numbers] @ query
-        floor = float(dense[np.searchsorted(numbers, near)].min()) if len(near) else 0.0
-        order = best(combine(by_words[numbers], dense, floor, final.baseline.tau), 10)
-        values.append(judged.ndcg_of(numbers[order]))
+        found = of_both_legs(by_words, near, query, index.vectors, bench.plan.topk)
+        order = best(combine(found.lexical, found.dense, found.floor, final.baseline.tau), 10)
+        values.append(judged.ndcg_of(found.numbers[order]))
     return np.array(values)

@@ -66,7 +66,7 @@ def write_package(found: Findings, output: Path) -> dict[str, Any]:
     write_configuration(found.final.configuration, output / CONFIGURATION_FILE)
     make_variant(output / INDEX_FOLDER, output / T1_INDEX_FOLDER, found.final.baseline.bm25)
     write_model(output / HARVEST_FILE, harvest_document(found.swept, version=version, at=found.at))
-    change = np.array([item.candidate_ndcg - item.baseline_ndcg for item in found.confirmed])
+    change = np.array([item.change for item in found.confirmed])
     write_monitoring_config(
         output / MONITORING_FILE,
         monitoring_config(
