@@ -1,0 +1,1 @@
+"""Model versions: names and lineage, their artifacts (chunked, sealed, signed), and what has become of each."""
