@@ -68,3 +68,19 @@ def _raised_already(candidate: Version, policy: VersionPolicy) -> bool:
         VersionPolicy.PATCH: (),
     }
     return not any(below[policy])
+
+
+def precedence(version: Version) -> str:
+    """Text that sorts, byte by byte, as the versions do (semver.org 2.0.0, 11); versions that differ only in build
+    metadata share it.
+    """
+    core = "".join(_number(str(part)) for part in (version.major, version.minor, version.patch))
+    if version.prerelease is None:
+        return core + "~"
+    identifiers = (f"0{_number(part)}!" if part.isdigit() else f"1{part}!" for part in version.prerelease.split("."))
+    return f"{core}-{''.join(identifiers)}"
+
+
+def _number(digits: str) -> str:
+    """Digits behind their number of digits, so that 9 sorts before 10."""
+    return f"{len(digits):03d}{digits}"

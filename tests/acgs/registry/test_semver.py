@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acgs.errors import InvalidInputError
-from acgs.registry.semver import MAX_CHARS, VersionPolicy, parse, successor
+from acgs.registry.semver import MAX_CHARS, VersionPolicy, parse, precedence, successor
 
 NUMBERS = st.integers(0, 50)
 FINAL = st.builds(lambda a, b, c: parse(f"{a}.{b}.{c}"), NUMBERS, NUMBERS, NUMBERS)
@@ -68,3 +68,18 @@ def test_a_successor_comes_after(current, policy, prerelease):  # type: ignore[n
 def test_a_pre_release_never_goes_back_in_the_alphabet() -> None:
     with pytest.raises(InvalidInputError, match="come before"):
         successor(parse("2.0.0-rc.1"), VersionPolicy.MAJOR, prerelease="beta")
+
+
+IDENTIFIERS = st.integers(0, 200).map(str) | st.from_regex(r"[0-9]{0,2}[A-Za-z-][0-9A-Za-z-]{0,3}", fullmatch=True)
+ANY = st.builds(
+    lambda core, ids, build: parse(str(core) + ("-" + ".".join(ids) if ids else "") + build),
+    FINAL,
+    st.lists(IDENTIFIERS, max_size=3),
+    st.sampled_from(["", "+b1"]),
+)
+
+
+@given(ANY, ANY)
+def test_the_sort_key_orders_as_the_standard_says(one, other):  # type: ignore[no-untyped-def]
+    assert (precedence(one) < precedence(other)) == (one < other)
+    assert (precedence(one) == precedence(other)) == (one.compare(other) == 0)
