@@ -70,12 +70,11 @@ Make = Callable[[Version], tuple[Record, LifecycleEvent]]
 class Catalogue(Protocol):
     """Versions, immutable but for the removal of their files, and holds on them."""
 
-    def register(self, name: str, choose: Choose, make: Make, *, lease: str) -> Record:
+    def register(self, name: str, choose: Choose, make: Make) -> Record:
         """Decide on the number and keep the version, in one step that no other writer overlaps.
 
         Raises:
             VersionTakenError: the number chosen is taken, if only by one that differs in build metadata.
-            UnavailableError: the lease ended meanwhile, so that the files may be gone; or the database is.
         """
 
     def get(self, name: str, spec: str) -> Record:

@@ -21,7 +21,6 @@ from acgs.registry.catalogue import (
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
 from acgs.registry.semver import parse, precedence
-from acgs.registry.sql_leases import require_lease
 from acgs.registry.sql_lifecycle import SUBJECT, append_event
 from acgs.registry.tables import HOLD_TABLE, VERSION_TABLE
 from acgs.storage.transactions import reading, writing
@@ -41,10 +40,9 @@ class SqlCatalogue:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def register(self, name: str, choose: Choose, make: Make, *, lease: str) -> Record:
+    def register(self, name: str, choose: Choose, make: Make) -> Record:
         """See `Catalogue.register`."""
         with writing(self._engine, SUBJECT) as connection:
-            require_lease(connection, lease)
             highest = connection.execute(_highest(name)).one_or_none()
             version = choose(parse(highest.version) if highest is not None else None)
             key = precedence(version)

@@ -53,12 +53,3 @@ EVENT_TABLE: Final = Table(
     Index("ix_lifecycle_events_name", "name", "number"),
     Index("ix_lifecycle_events_audited_at", "audited_at"),
 )
-
-LEASE_TABLE: Final = Table(
-    "artifact_leases",
-    METADATA,
-    Column("lease_id", Text, primary_key=True),
-    Column("purpose", Text, nullable=False),
-    Column("holder", Text, nullable=False),
-    Column("expires_at", Text, nullable=False),
-)

@@ -1,4 +1,4 @@
-"""A catalogue, its events and leases on each database, and versions to put into it."""
+"""A catalogue, its events on each database, and versions to put into it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from sqlalchemy import Engine
 
 from acgs.audit.receipts import utc_instant
 from acgs.registry.catalogue import Make, Record
-from acgs.registry.leases import Purpose
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
 from acgs.registry.semver import VersionPolicy, parse, successor
 from acgs.registry.sql_catalogue import SqlCatalogue
-from acgs.registry.sql_leases import SqlLeases
 from acgs.registry.sql_lifecycle import SqlEventLog
 
 Register = Callable[..., Record]
@@ -29,11 +27,6 @@ def catalogue(engine: Engine) -> SqlCatalogue:
 @pytest.fixture
 def event_log(engine: Engine) -> SqlEventLog:
     return SqlEventLog(engine)
-
-
-@pytest.fixture
-def leases(engine: Engine) -> SqlLeases:
-    return SqlLeases(engine)
 
 
 def made(name: str, **more: object) -> Make:
@@ -59,14 +52,13 @@ def made(name: str, **more: object) -> Make:
 
 
 @pytest.fixture
-def register(catalogue: SqlCatalogue, leases: SqlLeases) -> Register:
+def register(catalogue: SqlCatalogue) -> Register:
     """Put a version into the catalogue: by its number, or as the successor of the highest."""
 
     def put(name: str, number: str | None = None, *, policy: str = "minor", **more: object) -> Record:
         def choose(current: Version | None) -> Version:
             return parse(number) if number is not None else successor(current, VersionPolicy(policy))
 
-        with leases.take(Purpose.ADD, "test") as lease:
-            return catalogue.register(name, choose, made(name, **more), lease=lease.lease_id)
+        return catalogue.register(name, choose, made(name, **more))
 
     return put

@@ -12,10 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from acgs.errors import InvalidInputError
 from acgs.registry.catalogue import UnknownVersionError, VersionTakenError, split_reference
-from acgs.registry.leases import Purpose, StoreBusyError
 from acgs.registry.lifecycle import LifecycleEvent
+from acgs.registry.semver import parse
 from acgs.registry.sql_catalogue import SqlCatalogue
-from acgs.registry.sql_leases import SqlLeases
 from acgs.registry.sql_lifecycle import SqlEventLog
 from acgs.storage.engine import default_url, open_engine
 from acgs.storage.migrate import upgrade
@@ -79,7 +78,7 @@ def test_the_database_itself_refuses_to_change_or_drop_a_version(register: Regis
 
 
 def test_a_version_and_its_event_come_together_or_not_at_all(
-    catalogue: SqlCatalogue, event_log: SqlEventLog, leases: SqlLeases, register: Register
+    catalogue: SqlCatalogue, event_log: SqlEventLog, register: Register
 ) -> None:
     register("triage", "1.0.0")
     too_long = made("triage", metadata={"note": "x"})
@@ -88,18 +87,10 @@ def test_a_version_and_its_event_come_together_or_not_at_all(
         record, event = too_long(version)
         return record, LifecycleEvent(event.kind, event.actor, event.name, event.version, {"note": "x" * 70_000})
 
-    with leases.take(Purpose.ADD, "test") as lease, pytest.raises(InvalidInputError, match="takes"):
-        catalogue.register("triage", lambda current: current.bump_minor(), failing, lease=lease.lease_id)  # type: ignore[union-attr]
+    with pytest.raises(InvalidInputError, match="takes"):
+        catalogue.register("triage", lambda current: parse("1.1.0"), failing)
     assert [line.version for line in catalogue.find()] == ["1.0.0"]
     assert [event.subject for event in event_log.events()] == ["triage@1.0.0"]
-
-
-def test_a_version_whose_lease_ran_out_is_refused(catalogue: SqlCatalogue, leases: SqlLeases) -> None:
-    with leases.take(Purpose.ADD, "test") as lease:
-        pass
-    with pytest.raises(StoreBusyError, match="run it again"):
-        catalogue.register("triage", lambda _: __import__("semver").Version(1), made("triage"), lease=lease.lease_id)
-    assert catalogue.find() == []
 
 
 def test_removing_files_keeps_facts_and_number_and_passes_held_versions_over(
@@ -139,14 +130,13 @@ def test_processes_that_write_at_once_never_share_a_version_and_lose_none(tmp_pa
     url = default_url(tmp_path)
     upgrade(open_engine(url))
     code = (
-        "import sys; from acgs.registry.leases import Purpose; from acgs.registry.semver import *;"
-        "from acgs.registry.sql_catalogue import SqlCatalogue; from acgs.registry.sql_leases import SqlLeases;"
+        "import sys;  from acgs.registry.semver import *;"
+        "from acgs.registry.sql_catalogue import SqlCatalogue;"
         "from acgs.storage.engine import open_engine; from tests.acgs.registry.conftest import made\n"
-        "engine = open_engine(sys.argv[1]); catalogue, leases = SqlCatalogue(engine), SqlLeases(engine)\n"
+        "engine = open_engine(sys.argv[1]); catalogue = SqlCatalogue(engine)\n"
         "choose = lambda current: successor(current, VersionPolicy.PATCH)\n"
         f"for _ in range({VERSIONS_EACH}):\n"
-        "    with leases.take(Purpose.ADD, 'test') as lease:\n"
-        "        catalogue.register('triage', choose, made('triage'), lease=lease.lease_id)\n"
+        "    catalogue.register('triage', choose, made('triage'))\n"
     )
     root = Path(__file__).resolve().parents[3]
     started = [subprocess.Popen([sys.executable, "-c", code, url], cwd=root) for _ in range(PROCESSES)]

@@ -1,4 +1,4 @@
-"""The registry: model versions that cannot be changed, lifecycle events that cannot be dropped, holds, leases."""
+"""The registry: model versions that cannot be changed, lifecycle events that cannot be dropped, holds."""
 
 from __future__ import annotations
 
@@ -67,14 +67,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_lifecycle_events_name", "lifecycle_events", ["name", "number"])
     op.create_index("ix_lifecycle_events_audited_at", "lifecycle_events", ["audited_at"])
-    op.create_table(
-        "artifact_leases",
-        sa.Column("lease_id", sa.Text, nullable=False),
-        sa.Column("purpose", sa.Text, nullable=False),
-        sa.Column("holder", sa.Text, nullable=False),
-        sa.Column("expires_at", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("lease_id", name="pk_artifact_leases"),
-    )
     _keep("model_versions", _FIXED, _REFUSAL)
     _keep("lifecycle_events", _FIXED_EVENT, _EVENT_REFUSAL)
 

@@ -1,0 +1,24 @@
+"""The registry's own journal in the audit log's folder; whoever sequences the log merges it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+
+from acgs.audit.entries import Event
+from acgs.audit.journal import Journal
+from acgs.audit.layout import AuditDirectory
+
+
+class JournalTrail:
+    """`AuditTrail` into a journal of this process."""
+
+    def __init__(self, audit: AuditDirectory) -> None:
+        self._audit = audit
+
+    def record(self, events: Sequence[Event]) -> None:
+        """See `AuditTrail.record`; on disk when it returns."""
+        identity = f"registry-{os.getpid()}-{secrets.token_hex(4)}"
+        with Journal(self._audit.journals, identity, durability="fsync") as journal:
+            journal.append_batch([event.entry() for event in events])
