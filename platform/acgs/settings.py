@@ -55,6 +55,15 @@ class Settings(BaseSettings):
         None, alias="ACGS_DATABASE_URL", description="PostgreSQL by URL; default: SQLite in the state directory"
     )
 
+    # Artifacts of model versions.
+    artifacts: str | None = Field(
+        None, alias="ACGS_ARTIFACTS", description="folder or s3://bucket/prefix; default: in the state directory"
+    )
+    s3_endpoint: str | None = Field(None, alias="ACGS_S3_ENDPOINT", description="of a store other than Amazon's")
+    artifact_key: str | None = Field(
+        None, alias="ACGS_ARTIFACT_KEY", description="key file (mode 0600) or awskms:<key>; default: made on first use"
+    )
+
     # The decision.
     governance_mode: Literal["basic", "comprehensive", "production", "audit"] = Field(
         "production", alias="GOVERNANCE_MODE"
