@@ -8,9 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 import secrets
-import stat
 import threading
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,11 +16,11 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
-from acgs.files import sync_directory, write_atomic
+from acgs.files import write_atomic
+from acgs.registry.artifacts.key_files import MODE, create_private, read_private
 from acgs.registry.artifacts.manifest import WrappedKey
 
 KEY_BYTES: Final = 32
-KEY_FILE_MODE: Final = 0o600
 _LINE: Final = "acgs-artifact-key-1"
 
 
@@ -75,7 +73,7 @@ class KeyFile:
     def load_or_create(cls, path: Path) -> KeyFile:
         """Read the file, or make it (mode 0600) if absent; processes that start together agree on one key."""
         if not path.exists():
-            _create(path)
+            create_private(path, _text([secrets.token_bytes(KEY_BYTES)]))
         return cls(path)
 
     @property
@@ -104,7 +102,7 @@ class KeyFile:
         """Add a new key and use it from now on; returns its identifier. What was wrapped stays readable."""
         with self._lock:
             keys = [*_read(self._path).values(), secrets.token_bytes(KEY_BYTES)]
-            write_atomic(self._path, _text(keys), mode=KEY_FILE_MODE)
+            write_atomic(self._path, _text(keys), mode=MODE)
             self._keys = _read(self._path)
             return self.key_id
 
@@ -131,21 +129,9 @@ def _text(keys: list[bytes]) -> bytes:
 
 def _read(path: Path) -> dict[str, bytes]:
     try:
-        with path.open("rb") as handle:
-            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
-            lines = handle.read(1 << 20).decode("ascii").splitlines()
-    except OSError as error:
-        raise UnavailableError(
-            f"the artifact key {path.name} cannot be read; check ACGS_ARTIFACT_KEY", field="key"
-        ) from error
+        lines = read_private(path).decode("ascii").splitlines()
     except UnicodeDecodeError:
-        raise InvalidInputError(f"{path.name} is no file of artifact keys", field="key") from None
-    if mode & 0o077:
-        raise IntegrityError(
-            f"the artifact key {path.name} is open to others (mode {mode:04o}); rotate it if it may have been copied, "
-            "and run chmod 600 on it",
-            field="key",
-        )
+        lines = []
     keys = [_parse(line, path) for line in lines if line]
     if not keys:
         raise InvalidInputError(f"{path.name} holds no artifact key", field="key")
@@ -161,16 +147,3 @@ def _parse(line: str, path: Path) -> bytes:
     if word != _LINE or len(key) != KEY_BYTES:
         raise InvalidInputError(f"{path.name} is no file of artifact keys", field="key")
     return key
-
-
-def _create(path: Path) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    write_atomic(draft, _text([secrets.token_bytes(KEY_BYTES)]), mode=KEY_FILE_MODE)
-    try:
-        # A link, unlike a rename, fails if another process was first: its key stands.
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-        sync_directory(path.parent)

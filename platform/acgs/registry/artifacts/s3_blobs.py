@@ -24,12 +24,22 @@ from acgs.registry.artifacts.blobs import (
     missing,
     oversize,
 )
-from acgs.registry.artifacts.s3_failures import ABSENT, CONFLICT, TAKEN, failures, status_of
+from acgs.registry.artifacts.s3_failures import (
+    ABSENT,
+    CONFLICT,
+    TAKEN,
+    broken_streams,
+    failures,
+    is_no_bucket,
+    status_of,
+)
 
 _DIGEST: Final = "sha256"
 _TOUCH_AFTER: Final = timedelta(minutes=10)
 """A younger blob is left: a copy onto itself costs a request."""
+_FIRST_WAIT_SECONDS: Final = 0.05
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -91,7 +101,7 @@ class S3Blobs:
     def stat(self, name: str) -> Stored | None:
         """See `BlobStore.stat`. The digest is the one noted when the blob was written."""
         head = self._head(name)
-        return head and Stored(head["ContentLength"], head.get("Metadata", {}).get(_DIGEST))
+        return None if head is None else Stored(head["ContentLength"], head.get("Metadata", {}).get(_DIGEST))
 
     def touch(self, name: str) -> bool:
         """See `BlobStore.touch`: a copy onto itself, in the store."""
@@ -162,15 +172,19 @@ class S3Blobs:
         raise changed(name)
 
     def _body(self, key: str, limit: int) -> bytes:
-        answer = self._client.get_object(**self._at(key))
-        with answer["Body"] as body:
-            return bytes(body.read(limit + 1)) if answer["ContentLength"] > limit else bytes(body.read())
+        """The bytes of an object, asked for again where the connection breaks half way: boto3 does not do that."""
+        for wait in range(self._options.tries - 1):
+            answer = self._client.get_object(**self._at(key))
+            try:
+                return _read(answer, limit)
+            except broken_streams():
+                time.sleep(_FIRST_WAIT_SECONDS * 2**wait)
+        return _read(self._client.get_object(**self._at(key)), limit)
 
     def _head(self, name: str) -> dict[str, Any] | None:
         at = self._at(self._key(name))
         with failures(f"look at {name}", self.place, self._options.read_seconds):
-            head: dict[str, Any] | None = self._unless(ABSENT, None, lambda: self._client.head_object(**at))
-            return head
+            return self._unless(ABSENT, None, lambda: dict(self._client.head_object(**at)))
 
     def _settled(self, call: Callable[[], T]) -> T:
         """The call's answer, asked again while another conditional write to the same name is under way (409)."""
@@ -180,14 +194,14 @@ class S3Blobs:
             except self._client.exceptions.ClientError as error:
                 if status_of(error) != CONFLICT:
                     raise
-                time.sleep(0.05 * 2**wait)
+                time.sleep(_FIRST_WAIT_SECONDS * 2**wait)
         return call()
 
-    def _unless(self, statuses: frozenset[int], otherwise: Any, call: Callable[[], Any]) -> Any:
+    def _unless(self, statuses: frozenset[int], otherwise: S, call: Callable[[], T]) -> S | T:
         try:
             return call()
         except self._client.exceptions.ClientError as error:
-            if status_of(error) in statuses:
+            if status_of(error) in statuses and not is_no_bucket(error):
                 return otherwise
             raise
 
@@ -196,6 +210,12 @@ class S3Blobs:
 
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self._options.bucket, "Key": key}
+
+
+def _read(answer: dict[str, Any], limit: int) -> bytes:
+    with answer["Body"] as body:
+        # Read to its end where possible: only then is the length compared with the one announced.
+        return bytes(body.read(limit + 1)) if answer["ContentLength"] > limit else bytes(body.read())
 
 
 def _client(options: S3Options) -> Any:

@@ -11,6 +11,7 @@ from acgs.registry.artifacts.blobs import BlobStoreError
 ABSENT: Final = frozenset({404})
 TAKEN: Final = frozenset({412})
 CONFLICT: Final = 409
+_NO_BUCKET: Final = "NoSuchBucket"
 _REFUSED: Final = frozenset({401, 403})
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 
@@ -48,9 +49,21 @@ def status_of(error: Any) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
+def is_no_bucket(error: Any) -> bool:
+    """Whether it is the bucket that is absent, and not a blob in it."""
+    return str(error.response.get("Error", {}).get("Code", "")) == _NO_BUCKET
+
+
+def broken_streams() -> tuple[type[Exception], ...]:
+    """What is raised where a connection breaks while an answer is read."""
+    from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+    return IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+
 def _answered(what: str, place: str, error: Any) -> BlobStoreError:
     status, code = status_of(error), str(error.response.get("Error", {}).get("Code", ""))[:64]
-    if code == "NoSuchBucket":
+    if code == _NO_BUCKET:
         reason = "there is no such bucket; make it or correct ACGS_ARTIFACTS"
     elif status in _REFUSED:
         reason = f"the store refuses ({status}); check the credentials and the rights to this bucket and prefix"

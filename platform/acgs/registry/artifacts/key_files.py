@@ -1,0 +1,53 @@
+"""Files that hold private keys: for their owner alone, made once."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from acgs.errors import IntegrityError, UnavailableError
+from acgs.files import sync_directory, write_atomic
+
+MODE: Final = 0o600
+_MAX_BYTES: Final = 1 << 20
+
+
+def read_private(path: Path) -> bytes:
+    """The file's bytes.
+
+    Raises:
+        UnavailableError: it cannot be read.
+        IntegrityError: others than its owner may use it.
+    """
+    try:
+        with path.open("rb") as handle:
+            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
+            data = handle.read(_MAX_BYTES)
+    except OSError as error:
+        raise UnavailableError(
+            f"the key file {path.name} cannot be read; restore it, or correct the setting that names it", field="key"
+        ) from error
+    if mode & 0o077:
+        raise IntegrityError(
+            f"the key file {path.name} is open to others (mode {mode:04o}); replace the key if it may have been "
+            "copied, and run chmod 600 on it",
+            field="key",
+        )
+    return data
+
+
+def create_private(path: Path, data: bytes) -> None:
+    """Make the file (mode 0600) unless another process was first, whose file then stands."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_atomic(draft, data, mode=MODE)
+    try:
+        # A link, unlike a rename, fails if the name is taken.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+        sync_directory(path.parent)

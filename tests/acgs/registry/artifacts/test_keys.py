@@ -1,0 +1,92 @@
+"""The contract of every key provider, and the key file itself."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+import pytest
+
+from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
+from acgs.registry.artifacts.keys import KeyFile, KeyProvider
+from acgs.registry.artifacts.kms_keys import KmsKeys
+from acgs.registry.artifacts.manifest import WrappedKey
+
+KEY = bytes(range(32))
+
+
+def test_a_wrapped_key_comes_back_and_does_not_show(keys: KeyProvider) -> None:
+    wrapped = keys.wrap(KEY)
+    assert wrapped.key_id == keys.key_id
+    assert KEY.hex() not in wrapped.data
+    assert keys.unwrap(WrappedKey.model_validate_json(wrapped.model_dump_json())) == KEY
+
+
+def test_a_changed_wrapped_key_does_not_open(keys: KeyProvider) -> None:
+    wrapped = keys.wrap(KEY)
+    last = "0" if wrapped.data[-1] != "0" else "1"
+    with pytest.raises(IntegrityError) as raised:
+        keys.unwrap(wrapped.model_copy(update={"data": wrapped.data[:-1] + last}))
+    assert raised.value.field == "key"
+
+
+def test_a_key_that_the_provider_does_not_have_is_named(keys: KeyProvider) -> None:
+    with pytest.raises(UnavailableError, match="feedfeedfeedfeed"):
+        keys.unwrap(keys.wrap(KEY).model_copy(update={"key_id": "feedfeedfeedfeed"}))
+
+
+def test_a_rotated_key_file_opens_what_it_wrapped_before(tmp_path: Path) -> None:
+    path = tmp_path / "artifacts.key"
+    elsewhere, keys = KeyFile.load_or_create(path), KeyFile.load_or_create(path)
+    before, old = keys.wrap(KEY), keys.key_id
+    assert keys.rotate() == keys.key_id != old
+    assert keys.unwrap(before) == KEY
+    # A process that read the file before the rotation reads it again.
+    assert elsewhere.unwrap(keys.wrap(KEY)) == KEY
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_processes_that_start_together_agree_on_one_key_file(tmp_path: Path) -> None:
+    path, start = tmp_path / "artifacts.key", threading.Barrier(8)
+
+    def started(_process: int) -> str:
+        start.wait(10)
+        return KeyFile.load_or_create(path).key_id
+
+    with ThreadPoolExecutor(8) as processes:
+        assert len(set(processes.map(started, range(8)))) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["artifacts.key"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_key_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "artifacts.key"
+    KeyFile.load_or_create(path)
+    path.chmod(mode)
+    with pytest.raises(IntegrityError, match="chmod 600"):
+        KeyFile(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no key", b"acgs-artifact-key-1 c2hvcnQ=\n", b"\xff\xfe", b"other AAAA"])
+def test_a_file_without_a_key_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "artifacts.key"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(InvalidInputError, match=r"artifacts\.key"):
+        KeyFile(path)
+
+
+def test_an_absent_key_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"artifacts\.key"):
+        KeyFile(tmp_path / "artifacts.key")
+
+
+def test_a_disabled_key_and_a_silent_service_are_told(aws: str, credentials: None) -> None:
+    admin = boto3.client("kms", endpoint_url=aws)
+    key_id = admin.create_key()["KeyMetadata"]["KeyId"]
+    with pytest.raises(UnavailableError, match="does not answer"):
+        KmsKeys(key_id, endpoint="http://127.0.0.1:9", connect_seconds=0.2, read_seconds=0.2).wrap(KEY)
+    with pytest.raises(UnavailableError, match="refuses to encrypt"):
+        KmsKeys("alias/none", endpoint=aws).wrap(KEY)
