@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
 
 from acgs.audit.receipts import Digest, Instant, Label, Name
 from acgs.registry.semver import ModelName, parse
@@ -60,6 +60,14 @@ class Description(_Part):
     privacy: PrivacySpend | None = None
     dependencies: dict[Name, Name] = {}
     metadata: dict[Name, JsonValue] = {}
+
+    @model_validator(mode="after")
+    def _can_be_signed(self) -> Self:
+        try:
+            rfc8785.dumps(self.model_dump(mode="json"))
+        except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+            raise ValueError("a number beyond 2^53 or a broken character cannot be signed; write it as text") from None
+        return self
 
 
 class VersionFacts(Description):
