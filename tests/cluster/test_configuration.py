@@ -49,15 +49,28 @@ def test_the_serve_configuration_is_valid_and_declares_every_deployment() -> Non
 
     document = read("serve.yaml")
     schema = ServeDeploySchema.model_validate(document)
-    declared = {deployment.name for deployment in schema.applications[0].deployments}
-    assert declared == {"Governance", "SecondTier", "AuditSequencer"}
+    declared = {app.name: {deployment.name for deployment in app.deployments} for app in schema.applications}
+    assert declared == {
+        "governance": {"Governance", "SecondTier", "AuditSequencer"},
+        "training": {"Training"},
+        "retrieval": {"Retrieval"},
+        "models": {"ModelRouter", "SlotBlue", "SlotGreen"},
+    }
     assert document["http_options"]["host"] == "127.0.0.1"
 
 
 def test_queues_are_bounded() -> None:
-    for deployment in read("serve.yaml")["applications"][0]["deployments"]:
+    deployments = [item for app in read("serve.yaml")["applications"] for item in app["deployments"]]
+    for deployment in deployments:
         assert 0 < deployment["max_queued_requests"] < 10_000
         assert deployment["max_ongoing_requests"] > 5
+
+
+def test_models_cost_nothing_until_someone_asks_and_flips_reach_all_replicas_at_once() -> None:
+    models = next(app for app in read("serve.yaml")["applications"] if app["name"] == "models")
+    for deployment in models["deployments"]:
+        assert deployment["autoscaling_config"]["min_replicas"] == 0
+        assert deployment["rolling_update_percentage"] == 1.0
 
 
 def test_the_runtime_environment_is_one_that_ray_accepts() -> None:

@@ -27,7 +27,8 @@ def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
 def test_the_migrations_make_the_tables_that_the_code_declares(tmp_path: Path) -> None:
     import acgs.learning.sessions.session_table
     import acgs.privacy.ledger_table
-    import acgs.registry.tables  # noqa: F401
+    import acgs.registry.tables
+    import acgs.serving.tables  # noqa: F401
 
     engine = open_engine(default_url(tmp_path))
     upgrade(engine)

@@ -1,0 +1,136 @@
+"""One thread per loaded version: requests that wait while the model works go through it together.
+
+Nobody waits for a batch to fill. A request that finds the model idle is answered at once; the busier the model, the
+larger its batches.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from acgs.errors import AcgsError, UnavailableError
+from acgs.serving.runtimes.runtime import ModelFailedError, Predictions
+from acgs.serving.served import ServedVersion
+
+MAX_JOINED: Final = 256
+"""Instances that go through a model at once, where several requests are joined."""
+
+
+class RetiredError(UnavailableError):
+    """The version has left its slot."""
+
+    code = "retired"
+
+
+@dataclass(slots=True)
+class _Job:
+    instances: Sequence[Any]
+    parameters: Mapping[str, Any]
+    answer: Future[Predictions] = field(default_factory=Future)
+
+
+class Worker:
+    """Asks one version from a thread of its own."""
+
+    def __init__(self, served: ServedVersion) -> None:
+        self.served = served
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._retired = False
+        name = f"model-{served.model}-{served.version}"
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Future[Predictions]:
+        """The answer to come. It fails with what `ServedVersion.check` and `predict` raise.
+
+        Raises:
+            RetiredError: the version was retired.
+        """
+        job = _Job(instances, parameters)
+        with self._lock:
+            if self._retired:
+                raise RetiredError(f"version {self.served.version} has left the slot")
+            self._jobs.put(job)
+        return job.answer
+
+    def retire(self) -> None:
+        """Take nothing more. What was taken is answered first; then the model is let go, by its own thread."""
+        with self._lock:
+            if not self._retired:
+                self._retired = True
+                self._jobs.put(None)
+
+    def join(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for a retired worker's end; whether it came."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            jobs, ended = self._gathered(first)
+            self._answer([job for job in jobs if self._checked(job)])
+            if ended:
+                break
+        self.served.close()
+
+    def _gathered(self, first: _Job) -> tuple[list[_Job], bool]:
+        """The jobs that wait and may go together with the first; whether the end was among them."""
+        jobs, count = [first], len(first.instances)
+        while self.served.joins and count < MAX_JOINED:
+            try:
+                following = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                return jobs, True
+            jobs.append(following)
+            count += len(following.instances)
+        return jobs, False
+
+    def _checked(self, job: _Job) -> bool:
+        """Whether a job may go on; one whose instances are wrong is answered here and spoils no other."""
+        if not job.answer.set_running_or_notify_cancel():
+            return False
+        try:
+            self.served.check(job.instances)
+        except AcgsError as error:
+            job.answer.set_exception(error)
+            return False
+        return True
+
+    def _answer(self, jobs: list[_Job]) -> None:
+        groups: list[list[_Job]] = []
+        for job in jobs:
+            together = next((group for group in groups if group[0].parameters == job.parameters), None)
+            if together is None:
+                groups.append([job])
+            else:
+                together.append(job)
+        for group in groups:
+            if not self._answered_together(group):
+                for job in group:
+                    self._answered_together([job])
+
+    def _answered_together(self, group: list[_Job]) -> bool:
+        """Ask for a whole group. False where several were joined and the model refused: it may be one job's fault."""
+        joined = [instance for job in group for instance in job.instances]
+        try:
+            found = self.served.predict(joined, group[0].parameters)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller must hear of it and the thread go on
+            if len(group) > 1:
+                return False
+            known = isinstance(error, AcgsError)
+            group[0].answer.set_exception(error if known else ModelFailedError(type(error).__name__))
+            return True
+        start = 0
+        for job in group:
+            end = start + len(job.instances)
+            job.answer.set_result(found.part(start, end))
+            start = end
+        return True

@@ -1,0 +1,85 @@
+"""Where a slot replica is asked: bytes in, bytes out, so that a router passes an answer on without reading it."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+
+from acgs.errors import AcgsError, InvalidInputError
+from acgs.serving.batching import RetiredError
+from acgs.serving.keeper import Keeper, NotHeldError
+from acgs.serving.runtimes.runtime import Predictions
+
+
+class ReplyKind(StrEnum):
+    """What became of a question."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    """The caller has to mend it."""
+    FAILED = "failed"
+    """The model gave no answer."""
+    NOT_HELD = "not_held"
+    """The replica does not hold the version."""
+
+
+class Reply(NamedTuple):
+    """A slot's word. `version` is that of the object which computed the answer."""
+
+    kind: ReplyKind
+    version: str
+    body: bytes
+
+
+class Desk:
+    """Answers for what a keeper holds."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+
+    async def ask(self, model: str, version: str, question: bytes) -> Reply:
+        """Predict; `question` is what `question_of` made."""
+        try:
+            worker = self._keeper.worker(model, version)
+            asked = orjson.loads(question)
+            found = await asyncio.wrap_future(worker.submit(asked["instances"], asked["parameters"]))
+        except (NotHeldError, RetiredError) as error:
+            return Reply(ReplyKind.NOT_HELD, "", _error(error))
+        except InvalidInputError as error:
+            return Reply(ReplyKind.REFUSED, version, _error(error))
+        except AcgsError as error:
+            return Reply(ReplyKind.FAILED, version, _error(error))
+        return Reply(ReplyKind.ANSWERED, worker.served.version, _answer(found))
+
+    def describe(self, model: str, version: str) -> dict[str, Any]:
+        """Kind and schemas of a version.
+
+        Raises:
+            NotHeldError: this replica does not have it.
+        """
+        return self._keeper.worker(model, version).served.description()
+
+
+def question_of(instances: list[Any], parameters: dict[str, Any]) -> bytes:
+    """What `Desk.ask` reads."""
+    return orjson.dumps({"instances": instances, "parameters": parameters})
+
+
+def error_of(reply: Reply) -> tuple[str, str, str | None]:
+    """Code, message and field of a reply that is no answer."""
+    found = orjson.loads(reply.body)
+    return found["code"], found["message"], found["field"]
+
+
+def _answer(found: Predictions) -> bytes:
+    answer: dict[str, Any] = {**found.facts, "predictions": found.values}
+    if found.probabilities is not None:
+        answer["probabilities"] = found.probabilities
+    return orjson.dumps(answer)
+
+
+def _error(error: AcgsError) -> bytes:
+    return orjson.dumps({"code": error.code, "message": error.message, "field": error.field})

@@ -1,0 +1,48 @@
+"""Settings of the models application, read once from the environment beside `acgs.settings.Settings`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from acgs.errors import InvalidInputError
+from acgs.serving.watching import POLL_SECONDS
+
+
+class ModelSettings(BaseSettings):
+    """Where versions come from, and how long anything may take."""
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment.
+
+        Raises:
+            InvalidInputError: naming the variable that cannot be used; its value is not repeated.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            name = str(first["loc"][0])
+            raise InvalidInputError(f"setting {name}: {first['msg']}", field=name) from None
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    model_folder: Path | None = Field(
+        None,
+        alias="ACGS_MODEL_FOLDER",
+        description="versions as plain folders <model>/<version>; default: the registry",
+    )
+    poll_seconds: float = Field(
+        POLL_SECONDS, alias="ACGS_MODEL_POLL_SECONDS", gt=0, le=10, description="a flip takes effect within this"
+    )
+    timeout_seconds: float = Field(30.0, alias="ACGS_MODEL_TIMEOUT_SECONDS", gt=0, description="of one prediction")
+    load_timeout_seconds: float = Field(
+        600.0, alias="ACGS_MODEL_LOAD_TIMEOUT_SECONDS", gt=0, description="of a new replica, for all its versions"
+    )
+    max_body_bytes: int = Field(4 * 1024 * 1024, alias="ACGS_MAX_MODEL_BODY_BYTES", ge=1)
+    outcome_days: float = Field(
+        7.0, alias="ACGS_MODEL_OUTCOME_DAYS", gt=0, description="how long outcome windows are kept"
+    )
