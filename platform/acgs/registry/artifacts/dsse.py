@@ -86,7 +86,9 @@ def statement_bytes(statement: Statement) -> bytes:
         InvalidInputError: the predicate has no canonical form (NaN, integers beyond 2^53, other objects).
     """
     try:
-        return rfc8785.dumps(statement.model_dump(mode="json", by_alias=True))
+        # The predicate as it was given: pydantic would turn what JSON cannot say into something that it can.
+        written = statement.model_dump(mode="json", by_alias=True, exclude={"predicate"})
+        return rfc8785.dumps({**written, "predicate": statement.predicate})
     except (rfc8785.CanonicalizationError, ValueError, TypeError) as error:
         raise InvalidInputError(
             "what is to be signed has no canonical JSON form; use plain values", field="facts"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -148,7 +149,7 @@ class S3Blobs:
 
         def get() -> Pointer:
             answer = self._client.get_object(**at)
-            return Pointer(answer["Body"].read(MAX_BLOB_BYTES), answer["ETag"])
+            return Pointer(_read(answer, MAX_BLOB_BYTES), answer["ETag"])
 
         with failures(f"read {name}", self.place, self._options.read_seconds):
             return self._unless(ABSENT, None, get)
@@ -213,7 +214,8 @@ class S3Blobs:
 
 
 def _read(answer: dict[str, Any], limit: int) -> bytes:
-    with answer["Body"] as body:
+    # Not as its own context: that yields the stream beneath, whose failures are not botocore's.
+    with closing(answer["Body"]) as body:
         # Read to its end where possible: only then is the length compared with the one announced.
         return bytes(body.read(limit + 1)) if answer["ContentLength"] > limit else bytes(body.read())
 

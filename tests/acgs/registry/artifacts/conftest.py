@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -98,6 +98,11 @@ def adapter(tmp_path: Path) -> Path:
     (folder / "empty.txt").touch()
     write_tensors(folder / "weights" / "adapter_model.safetensors", seed=1)
     return folder
+
+
+@pytest.fixture(name="write_tensors")
+def _write_tensors() -> Callable[..., None]:
+    return write_tensors
 
 
 def write_tensors(path: Path, *, seed: int, changed: frozenset[int] = frozenset(), count: int = 12) -> None:
