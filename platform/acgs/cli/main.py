@@ -48,8 +48,9 @@ SUB_COMMANDS: Final = {
     "privacy": SubCommand("acgs.cli.privacy", "Show what training has spent of a data set's privacy; plan a run."),
     "constitution": SubCommand("acgs.cli.constitution", "Show, lint, test, compare and lock the constitution."),
     "audit": SubCommand("acgs.cli.audit", "Sequence, verify, prove and export the tamper-evident log."),
-    "registry": SubCommand(
-        "acgs.cli.registry", "Name, store, sign, find, trace, check and collect model versions."
+    "registry": SubCommand("acgs.cli.registry", "Name, store, sign, find, trace, check and collect model versions."),
+    "release": SubCommand(
+        "acgs.cli.release", "Stage, promote and roll back versions; show what was live when and why."
     ),
     "causal": SubCommand("acgs.cli.causal", "Judge whether an effect read off a log may be believed."),
     "token": SubCommand("acgs.cli.token", "Give people and programs access to the services."),

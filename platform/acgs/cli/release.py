@@ -1,0 +1,274 @@
+"""`acgs release`: stage, hold against what is live, promote, roll back, and show what was live when and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from acgs.cli.output import JSON_OPTION, say, write_fields, write_json, write_table
+from acgs.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from acgs.mlops import MLOpsManager
+    from acgs.serving.deployments.record import Deployment, RampPlan
+
+NOT_SO = 1
+FLIP_SECONDS = 30.0
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Stage, hold against what is live, promote, roll back, and show what was live when and why.
+
+    A version goes live only with two signed documents: staging (it was run, and did what it should) and contract (on
+    the same held-out data it is no worse than what is live). It is loaded into the idle slot, takes 10, 50, 100 % of
+    the callers, and goes back by itself when the traffic shows it to be worse.
+    Exit codes: 0 done, 1 it did not go well, or does not hold, 2 the input or the installation cannot be used.""",
+)
+
+ReferenceArgument = Annotated[str, typer.Argument(help="name@1.2.3, or name for its highest release.")]
+ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
+AsJson = Annotated[bool, typer.Option(JSON_OPTION, help="Write one JSON document.")]
+Actor = Annotated[str | None, typer.Option("--as", help="Who does this, for the record. Default: the login name.")]
+
+
+@app.command()
+def promote(
+    reference: ReferenceArgument,
+    *,
+    steps: Annotated[str, typer.Option(help="Percent of the callers, rising; '100' flips at once.")] = "10,50,100",
+    observe: Annotated[float, typer.Option(min=0, help="Seconds that each step lasts at least.")] = 60.0,
+    minimum_requests: Annotated[int, typer.Option(min=1, help="Answers before a step may be good.")] = 50,
+    watch: Annotated[
+        float, typer.Option(min=0, help="Seconds after the last step in which a breach goes back.")
+    ] = 1800.0,
+    give_up: Annotated[
+        float, typer.Option(min=0, help="Seconds without enough requests after which it goes back.")
+    ] = 3600.0,
+    shadow: Annotated[bool, typer.Option(help="First give it copies of all requests.")] = False,
+    wait: Annotated[bool, typer.Option(help="Stay until it answers everything or went back.")] = True,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a staged version in front of users, step by step.
+
+    Ctrl-C stops this command only: the platform goes on with the promotion.
+
+    Example: `acgs release promote triage@1.3.0 --steps 10,50,100 --observe 300`
+    """
+    manager = _manager(actor)
+    plan = _plan(
+        steps=steps,
+        observe_seconds=observe,
+        minimum_requests=minimum_requests,
+        watch_seconds=watch,
+        give_up_seconds=give_up,
+        shadow=shadow,
+    )
+    version = manager.registry.get(reference).facts
+
+    def told(deployment: Deployment) -> None:
+        if not as_json:
+            say(_line(deployment))
+
+    done = manager.deploy_model(version.name, version.version, plan=plan, wait=wait, told=told)
+    _finish(manager, done, wait=wait, as_json=as_json, good=("promoting", "deployed"))
+
+
+@app.command()
+def rollback(
+    model: ModelArgument,
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    wait: Annotated[bool, typer.Option(help="Stay until every router answers with the version before.")] = True,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the version before back.
+
+    It needs the database only: a head node that is down does not matter to replicas that are up.
+
+    Example: `acgs release rollback triage --reason "wrong answers for children"`
+    """
+    manager = _manager(actor)
+    done = manager.rollback_model(model, reason=reason, wait=wait)
+    _finish(manager, done, wait=wait, as_json=as_json, good=("rolled_back", "deployed", "failed"))
+
+
+@app.command()
+def approve(
+    document: Annotated[str, typer.Argument(help="Digest of the document that does not say PASS.")],
+    reason: Annotated[str, typer.Option(help="Why it may go on all the same, for the record.")],
+    actor: Actor = None,
+) -> None:
+    """Consent to a promotion in spite of a document that says FAIL or INSUFFICIENT. Two other people must."""
+    _manager(actor).approve(document, reason=reason)
+    say(f"recorded; the version needs two such approvals by others than who promotes it ({document[:12]})")
+
+
+@app.command()
+def document(
+    digest: Annotated[str, typer.Argument(help="Digest of a staging or contract document.")],
+) -> None:
+    """Write a signed document as JSON."""
+    write_json(_manager(None).deployments.document(digest).model_dump(mode="json"))
+
+
+@app.command()
+def status(model: ModelArgument, as_json: AsJson = False) -> None:
+    """Show what is live, what each slot and replica holds, and how the last minute went."""
+    found = _manager(None).get_model_status(model)
+    if as_json:
+        write_json(found)
+        return
+    route, deployment = found["route"] or {}, found["deployment"]
+    write_fields(
+        model,
+        {
+            "live": found["live"] or "nothing",
+            "blue": route.get("blue") or "empty",
+            "green": route.get("green") or "empty",
+            "epoch": found["epoch"],
+            "last deployment": "none" if deployment is None else _told(deployment),
+        },
+    )
+    write_table(
+        "replicas" if found["replicas"] else "no replica is alive; is the platform up? ('acgs cluster up')",
+        ("replica", "epoch", "versions"),
+        [
+            (r["replica_id"], r["epoch"], ", ".join(f"{v['version']} {v['phase']}" for v in r["versions"]))
+            for r in found["replicas"]
+        ],
+    )
+    write_table(
+        "last minute",
+        ("version", "requests", "errors", "p50 ms", "p95 ms"),
+        [
+            (version, t["requests"], t["errors"], _number(t["latency_ms_p50"]), _number(t["latency_ms_p95"]))
+            for version, t in found["traffic"].items()
+        ],
+    )
+
+
+@app.command()
+def history(
+    model: ModelArgument,
+    *,
+    output: Annotated[Path | None, typer.Option(help="Write the whole, with proofs, to this JSON file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was live when, on whose approval, with which evidence.
+
+    With --output or --json the answer carries signatures and audit proofs: `acgs release verify FILE` checks it
+    anywhere, with public keys alone.
+    """
+    found = _manager(None).history(model)
+    if output is not None:
+        from acgs.files import write_atomic
+
+        write_atomic(output, found.model_dump_json(indent=1).encode() + b"\n")
+    if as_json:
+        write_json(found.model_dump(mode="json"))
+        return
+    by_version = {d.version: d for d in reversed(found.deployments)}
+    rows = []
+    for span in found.live:
+        deployment = by_version.get(span.version or "")
+        evidence = [f"{e.kind} {e.verdict} {e.digest[:12]}" for e in deployment.evidence] if deployment else []
+        approvals = [f"{a.actor}: {a.reason}" for a in deployment.approvals] if deployment else []
+        who = deployment.requested_by if deployment else span.actor
+        ended = "now" if span.ends is None else span.ends[:19]
+        shared = f" ({span.percent} % {span.candidate})" if span.percent else ""
+        rows.append(
+            (
+                f"{span.begins[:19]} to {ended}",
+                f"{span.version or 'nothing'}{shared}",
+                who,
+                "; ".join([*evidence, *approvals]),
+            )
+        )
+    write_table(f"what was live of {model}", ("when", "version", "asked for by", "evidence and approvals"), rows)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="What 'acgs release history --output' wrote.")],
+    *,
+    public_key: Annotated[Path, typer.Option(help="ed25519.pem of 'acgs registry public-keys'.")],
+    log_key: Annotated[
+        list[str], typer.Option(help="Verifier key of the audit log ('acgs audit show'); text or file.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Check a history anywhere: signatures of documents, proofs of events, and that nothing went live untold."""
+    from pydantic import ValidationError
+
+    from acgs.audit.keys import PublicKey
+    from acgs.audit.layout import DEFAULT_ORIGIN
+    from acgs.audit.trust import trusted_keys
+    from acgs.release.history import ReleaseHistory, verify_history
+
+    try:
+        read = ReleaseHistory.model_validate_json(file.read_bytes())
+    except ValidationError:
+        raise InvalidInputError(
+            f"{file} is no release history; write one with 'acgs release history'", field="file"
+        ) from None
+    check = verify_history(read, PublicKey.from_pem(public_key.read_text()), trusted_keys(log_key, DEFAULT_ORIGIN))
+    if as_json:
+        write_json(check.model_dump(mode="json"))
+    else:
+        write_fields(
+            "holds" if check.holds else "DOES NOT HOLD",
+            {"documents": check.documents, "events proven": check.proven, "not yet in the log": check.unproven}
+            | {f"fault {n}": fault for n, fault in enumerate(check.faults, 1)},
+        )
+    if not check.holds:
+        raise typer.Exit(NOT_SO)
+
+
+def _manager(actor: str | None) -> MLOpsManager:
+    from acgs.mlops import MLOpsManager
+
+    return MLOpsManager(actor=actor)
+
+
+def _plan(*, steps: str, **rest: Any) -> RampPlan:
+    from pydantic import ValidationError
+
+    from acgs.serving.deployments.record import RampPlan
+
+    try:
+        return RampPlan.model_validate({"steps": [int(step) for step in steps.split(",")], **rest})
+    except (ValueError, ValidationError):
+        raise InvalidInputError(
+            "--steps takes rising percentages that end in 100, as in 10,50,100", field="steps"
+        ) from None
+
+
+def _finish(manager: MLOpsManager, done: Deployment, *, wait: bool, as_json: bool, good: tuple[str, ...]) -> None:
+    known = manager.routers_follow(timeout=FLIP_SECONDS) if wait else None
+    if as_json:
+        write_json({**done.model_dump(mode="json"), "routers_follow": known})
+    else:
+        say(_line(done))
+        if known is False:
+            say("no live router has said that it follows; is the platform up? ('acgs release status')")
+    if done.status not in good:
+        raise typer.Exit(NOT_SO)
+
+
+def _line(deployment: Deployment) -> str:
+    return f"{deployment.updated_at[:19]} {deployment.model} {deployment.version}: {_told(deployment.model_dump())}"
+
+
+def _told(deployment: dict[str, Any]) -> str:
+    percent = deployment["plan"]["steps"][deployment["step"]] if deployment["stage"] == "ramping" else None
+    share = f", {percent} % of the callers" if percent else ""
+    reason = f" ({deployment['reason']})" if deployment["reason"] else ""
+    return f"{deployment['status'].replace('_', ' ')}, {deployment['stage']}{share}{reason}"
+
+
+def _number(value: float | None) -> str:
+    return "no data" if value is None else f"{value:.1f}"

@@ -1,0 +1,368 @@
+"""A model's life from training output to production, as a Python interface; `acgs registry` and `acgs release` use it.
+
+manager = MLOpsManager()
+version = manager.create_model_version("triage", Path("model"), performance_metrics={"accuracy": 0.91})
+manager.stage_model("triage", version["version"], data=Path("held_out.jsonl"))
+manager.deploy_model("triage", version["version"])
+manager.rollback_model("triage", reason="complaints from ward 3")
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from acgs.audit.entry_index import EntryIndex
+from acgs.audit.installation import audit_directory, signing_key
+from acgs.audit.log import AuditLog
+from acgs.audit.proofs import prove_inclusion
+from acgs.audit.receipts import utc_instant
+from acgs.audit.sequencer import sequence
+from acgs.constitution.lock import LockedConstitution
+from acgs.constitution.source import load_locked
+from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
+from acgs.registry.artifacts.transfer import ProgressCallback
+from acgs.registry.catalogue import Record
+from acgs.registry.describing import describe, kind_of
+from acgs.registry.git import Repository
+from acgs.registry.lifecycle import LifecycleEvent
+from acgs.registry.opening import open_registry
+from acgs.registry.registry import Registry, Wanted
+from acgs.registry.semver import VersionPolicy
+from acgs.release.controller import ReleaseController
+from acgs.release.history import ReleaseHistory, assemble
+from acgs.release.promotion import Target, begin, go_back, live_version
+from acgs.release.requirements import OVERRIDE, Case, approvals_from, judge
+from acgs.serving.deployments.documents import SignedDocument
+from acgs.serving.deployments.record import Deployment, RampPlan, Stage
+from acgs.serving.deployments.sql_store import SqlDeploymentStore
+from acgs.serving.history import live_spans
+from acgs.serving.replicas import LOST_AFTER_SECONDS, routers_on
+from acgs.serving.sql_store import SqlServingStore
+from acgs.settings import Settings
+from acgs.storage.engine import configured_url, open_engine
+from acgs.storage.migrate import upgrade
+
+POLL_SECONDS: Final = 0.2
+_DASHBOARD_SPAN: Final = timedelta(hours=1)
+
+
+class MLOpsManager:
+    """Everything that is done to versions, over the installation that the settings name."""
+
+    def __init__(self, settings: Settings | None = None, *, actor: str | None = None) -> None:
+        """
+        Args:
+            settings: default: from the environment.
+            actor: who acts, for the record; default: the login name.
+
+        Raises:
+            AcgsError: the database cannot be used.
+        """
+        self.settings = settings or Settings()
+        self.actor = actor or getpass.getuser()
+        engine = open_engine(configured_url(self.settings))
+        upgrade(engine)
+        self.serving = SqlServingStore(engine)
+        self.deployments = SqlDeploymentStore(engine)
+        self.controller = ReleaseController(self.deployments, self.serving)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry; opened when it is needed, because a rollback needs no artifact store."""
+        return open_registry(self.settings)
+
+    @cached_property
+    def constitution(self) -> LockedConstitution:
+        """The constitution in force."""
+        return load_locked(self.settings.constitution_path)
+
+    def create_model_version(
+        self,
+        model_name: str,
+        source: Path,
+        *,
+        version: str | None = None,
+        version_policy: VersionPolicy | str = VersionPolicy.MINOR,
+        performance_metrics: Mapping[str, float] | None = None,
+        repository: Path | None = None,
+        allow_dirty: bool = False,
+        progress: ProgressCallback | None = None,
+        **description: Any,
+    ) -> dict[str, Any]:
+        """Name, store and sign a model folder.
+
+        Args:
+            repository: a folder under version control, whose commit is recorded.
+            description: more of `acgs.registry.model_version.Description`: kind, parent, base, data, privacy, ...
+
+        Returns:
+            The version, with the published field names.
+
+        Raises:
+            AcgsError: see `Registry.create`.
+        """
+        fields = {"kind": kind_of(source), "metrics": dict(performance_metrics or {}), **description}
+        if repository is not None:
+            state = Repository(repository).committed_state(allow_dirty=allow_dirty)
+            fields["code"] = {} if state is None else state.model_dump()
+        record = self.registry.create(
+            model_name,
+            source,
+            describe(fields),
+            actor=self.actor,
+            constitution=self.constitution,
+            wanted=Wanted(version, VersionPolicy(version_policy)),
+            progress=progress,
+        )
+        return self.published(record)
+
+    def deploy_model(
+        self,
+        model_name: str,
+        version: str,
+        *,
+        plan: RampPlan | None = None,
+        wait: bool = True,
+        told: Callable[[Deployment], None] | None = None,
+    ) -> Deployment:
+        """Promote a version that was staged, and held against what is live; by steps, or at once with steps (100,).
+
+        Args:
+            wait: until it answers everything, or was taken back.
+            told: called with every new state while waiting.
+
+        Raises:
+            NotReleasableError: what a promotion must show is missing or does not say PASS.
+            DeploymentBusyError: another deployment of the model is under way.
+        """
+        record = self.registry.get(f"{model_name}@{version}")
+        if record.removed_at is not None:
+            raise InvalidInputError(f"the files of {record.facts.reference} were removed", field="version")
+        grounds = judge(self._case(record), signing_key(self.settings).public)
+        target = Target(model_name, record.facts.version, grounds)
+        started = begin(self.deployments, self.serving, target, plan or RampPlan(), actor=self.actor)
+        self.registry.carry_over()
+        return self.follow(started, told) if wait else started
+
+    def rollback_model(self, model_name: str, *, reason: str, wait: bool = True) -> Deployment:
+        """Bring the version before back; needs the database only, no control plane.
+
+        Raises:
+            NothingToGoBackToError: there is none.
+        """
+        going = go_back(self.deployments, self.serving, model_name, actor=self.actor, reason=reason)
+        self.registry.carry_over()
+        return self.follow(going) if wait else going
+
+    def approve(self, document: str, *, reason: str) -> None:
+        """Consent to a promotion in spite of a document that does not say PASS.
+
+        Raises:
+            UnknownDeploymentError: there is no such document.
+            InvalidInputError: it says PASS, or no reason is given.
+        """
+        found = self.deployments.document(document).document
+        if found.verdict == "PASS":
+            raise InvalidInputError(
+                f"the {found.kind} document says PASS; nothing is to be overridden", field="document"
+            )
+        if not reason.strip():
+            raise InvalidInputError("say why; it stands in the record", field="reason")
+        details = {"document": document, "reason": reason}
+        self.registry.events.append(LifecycleEvent(OVERRIDE, self.actor, found.model, found.version, dict(details)))
+        self.registry.carry_over()
+
+    def follow(self, deployment: Deployment, told: Callable[[Deployment], None] | None = None) -> Deployment:
+        """Wait until a deployment answers everything or is over, and every router knows; moves it on meanwhile."""
+        shown = deployment.revision
+        while deployment.stage not in (Stage.WATCHING, Stage.OVER):
+            self.controller.tick()
+            deployment = self.deployments.get(deployment.deployment_id)
+            if told is not None and deployment.revision != shown:
+                told(deployment)
+            shown = deployment.revision
+            if deployment.stage not in (Stage.WATCHING, Stage.OVER):
+                time.sleep(POLL_SECONDS)
+        self.registry.carry_over()
+        return deployment
+
+    def routers_follow(self, *, timeout: float) -> bool:
+        """Wait until every live router works by the table in force; False if that takes longer, or there is none."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            live = self.serving.replicas(alive_since=time.time() - LOST_AFTER_SECONDS)
+            if routers_on(live, self.serving.epoch()):
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
+
+    def get_model_status(self, model_name: str) -> dict[str, Any]:
+        """Slots, live version, deployment under way, replicas and the traffic of the last minute."""
+        table = self.serving.latest()
+        now = time.time()
+        replicas = self.serving.replicas(alive_since=now - LOST_AFTER_SECONDS)
+        latest = self.deployments.of_model(model_name, limit=1)
+        route = table.models.get(model_name)
+        if route is None and not latest:
+            self.registry.find(model_name) or self.registry.get(model_name)
+        return {
+            "model_name": model_name,
+            "epoch": table.epoch,
+            "live": live_version(table, model_name),
+            "route": None if route is None else route.model_dump(mode="json"),
+            "deployment": latest[0].model_dump(mode="json") if latest else None,
+            "replicas": [
+                {
+                    "replica_id": replica.replica_id,
+                    "deployment": replica.deployment,
+                    "epoch": replica.epoch,
+                    "versions": [h.model_dump() for h in replica.versions if h.model == model_name],
+                }
+                for replica in replicas
+            ],
+            "traffic": _traffic(self.serving.windows(model_name, since=now - 60.0)),
+        }
+
+    def get_mlops_dashboard(self) -> dict[str, Any]:
+        """All models at a glance; every figure is counted, none is assumed, and what was not measured is null."""
+        since = (datetime.now(UTC) - _DASHBOARD_SPAN).timestamp()
+        versions = self.registry.find()
+        history = self.deployments.of_model(limit=1000)
+        ended = [d for d in history if not d.active or d.stage is Stage.WATCHING]
+        good = sum(d.status == "deployed" for d in ended)
+        table = self.serving.latest()
+        return {
+            "constitutional_hash": self.constitution.label,
+            "constitution_digest": self.constitution.digest,
+            "server_timestamp": utc_instant(),
+            "epoch": table.epoch,
+            "models": {
+                name: {"live": live_version(table, name), "traffic": _traffic(self.serving.windows(name, since=since))}
+                for name in sorted({line.name for line in versions} | set(table.models))
+            },
+            "model_versions": len(versions),
+            "artifact_bytes": sum(line.artifact_bytes for line in versions if line.removed_at is None),
+            "deployments_under_way": [d.deployment_id for d in history if d.active],
+            "deployment_success_rate": good / len(ended) if ended else None,
+        }
+
+    def history(self, model_name: str) -> ReleaseHistory:
+        """What was live when, on whose approval, with which evidence; every event with its proof from the audit log.
+
+        Raises:
+            AcgsError: the audit log does not hold.
+        """
+        self.registry.carry_over()
+        audit = audit_directory(self.settings)
+        with suppress(UnavailableError):  # the platform's own sequencer is at work
+            sequence(audit, signing_key(self.settings))
+        deployments = self.deployments.of_model(model_name)
+        digests = {link.digest for deployment in deployments for link in deployment.evidence}
+        events = self.registry.events.events(name=model_name)
+        if not events:
+            self.registry.get(model_name)
+        with _Prover(audit.log) as prover:
+            return assemble(
+                model_name,
+                live_spans(self.serving.tables(), model_name),
+                deployments,
+                documents=[self.deployments.document(digest) for digest in sorted(digests)],
+                events=events,
+                prove=prover.prove,
+                made_at=utc_instant(),
+            )
+
+    def published(self, record: Record) -> dict[str, Any]:
+        """A version with the published field names."""
+        facts = record.facts
+        table = self.serving.latest()
+        spans = [s for s in live_spans(self.serving.tables(), facts.name) if s.version == facts.version]
+        return {
+            "version": facts.version,
+            "model_id": facts.model_id,
+            "model_name": facts.name,
+            "performance_metrics": dict(facts.metrics),
+            "git_commit_hash": facts.code.commit,
+            "git_branch": facts.code.branch,
+            "created_at": facts.created_at,
+            "deployed_at": spans[0].begins.isoformat() if spans else None,
+            "constitutional_hash": facts.constitutional_hash,
+            "constitution_digest": facts.constitution_digest,
+            "parent_version": facts.parent,
+            "training_data_hash": {source.name: source.digest for source in facts.data},
+            "dependencies": dict(facts.dependencies),
+            "artifact_digest": facts.artifact_digest,
+            "is_active": record.removed_at is None,
+            "is_production": live_version(table, facts.name) == facts.version,
+            "metadata": dict(facts.metadata),
+        }
+
+    def _case(self, record: Record) -> Case:
+        facts = record.facts
+        events = self.registry.events.events(name=facts.name, kinds=[OVERRIDE])
+        return Case(
+            facts=facts,
+            baseline=live_version(self.serving.latest(), facts.name),
+            constitution_digest=self.constitution.digest,
+            requested_by=self.actor,
+            staging=self._documents(record, "staging"),
+            contracts=self._documents(record, "contract"),
+            approvals=approvals_from(events),
+        )
+
+    def _documents(self, record: Record, kind: str) -> list[SignedDocument]:
+        return self.deployments.documents(record.facts.name, record.facts.version, kind)
+
+
+class _Prover:
+    """Proves that the audit log holds events."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = AuditLog.open(folder)
+        self._index = EntryIndex(folder)
+        self._index.catch_up(self._log)
+
+    def prove(self, event: LifecycleEvent) -> str | None:
+        position = self._index.by_name(event.event_id)
+        if position is None:
+            return None
+        if self._log.entry(position) != event.entry().entry():
+            raise IntegrityError(f"the audit log tells another story of event {event.event_id} than the database")
+        return prove_inclusion(self._log, position).text()
+
+    def __enter__(self) -> _Prover:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._index.close()
+
+
+def _traffic(windows: list[Any]) -> dict[str, dict[str, float | int | None]]:
+    """Requests, errors and latency by version."""
+    found: dict[str, list[Any]] = {}
+    for window in windows:
+        found.setdefault(window.version, []).append(window)
+    return {version: _figures(of) for version, of in sorted(found.items())}
+
+
+def _figures(windows: list[Any]) -> dict[str, float | int | None]:
+    times = sorted(seconds for window in windows for seconds in window.latencies)
+    requests, errors = sum(w.requests for w in windows), sum(w.errors for w in windows)
+
+    def quantile(share: float) -> float | None:
+        return times[min(len(times) - 1, int(share * len(times)))] * 1000 if times else None
+
+    return {
+        "requests": requests,
+        "errors": errors,
+        "error_rate": errors / requests if requests else None,
+        "latency_ms_p50": quantile(0.5),
+        "latency_ms_p95": quantile(0.95),
+    }
