@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +40,17 @@ def read_private(path: Path) -> bytes:
             field="key",
         )
     return data
+
+
+@contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+    """One process at a time that reads the file, thinks and writes it again: a key must not be lost in between."""
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def create_private(path: Path, data: bytes) -> None:

@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import secrets
-import threading
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
 from acgs.files import write_atomic
-from acgs.registry.artifacts.key_files import MODE, create_private, read_private
+from acgs.registry.artifacts.key_files import MODE, create_private, exclusively, read_private
 from acgs.registry.artifacts.manifest import WrappedKey
 
 KEY_BYTES: Final = 32
@@ -66,7 +65,6 @@ class KeyFile:
             InvalidInputError: it is no key file.
         """
         self._path = path
-        self._lock = threading.Lock()
         self._keys = _read(path)
 
     @classmethod
@@ -100,7 +98,7 @@ class KeyFile:
 
     def rotate(self) -> str:
         """Add a new key and use it from now on; returns its identifier. What was wrapped stays readable."""
-        with self._lock:
+        with exclusively(self._path):
             keys = [*_read(self._path).values(), secrets.token_bytes(KEY_BYTES)]
             write_atomic(self._path, _text(keys), mode=MODE)
             self._keys = _read(self._path)

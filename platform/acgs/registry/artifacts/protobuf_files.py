@@ -53,64 +53,71 @@ class _Field:
 def check_onnx(handle: BinaryIO) -> None:
     """An ONNX model with all its tensors inside."""
     size = handle.seek(0, os.SEEK_END)
-    top = {field.number for field in _fields(handle, 0, size)}
+    walk = _Walk(handle)
+    top = {field.number for field in walk.fields(0, size)}
     if not {_IR_VERSION, _GRAPH} <= top <= _MODEL_FIELDS:
         raise FormatError("it is no ONNX model")
-    _visit(handle, "Model", 0, size, 0)
+    walk.visit("Model", 0, size, 0)
 
 
 def check_sentencepiece(handle: BinaryIO) -> None:
     """A SentencePiece tokenizer."""
     size = handle.seek(0, os.SEEK_END)
-    fields = list(_fields(handle, 0, size))
+    fields = list(_Walk(handle).fields(0, size))
     numbers = {field.number for field in fields}
     if not {_PIECES, _TRAINER} <= numbers <= _SENTENCEPIECE_FIELDS or any(field.kind != _BYTES for field in fields):
         raise FormatError("it is no SentencePiece model")
 
 
-def _visit(handle: BinaryIO, message: str, begin: int, end: int, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise FormatError("its graphs lie too deep in each other")
-    for field in _fields(handle, begin, end):
-        if message == "Tensor" and (
-            field.number == _TENSOR_EXTERNAL_DATA
-            or (field.number == _TENSOR_DATA_LOCATION and field.value == _EXTERNAL)
-        ):
-            raise FormatError("a tensor of it lies in another file; save the model with its data inside")
-        inner = _LEADS[message].get(field.number)
-        if inner is not None and field.kind == _BYTES:
-            _visit(handle, inner, field.value, field.end, depth + 1)
+class _Walk:
+    """A walk over the fields of a file, with a bound on how many it looks at."""
 
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self._left = MAX_FIELDS
 
-def _fields(handle: BinaryIO, begin: int, end: int) -> Iterator[_Field]:
-    """The fields of the message between two places of the file."""
-    place, count = begin, 0
-    while place < end:
-        count += 1
-        if count > MAX_FIELDS:
-            raise FormatError("it has too many fields")
-        tag, place = _varint(handle, place, end)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            value, after = _varint(handle, place, end)
-        elif kind == _BYTES:
-            length, value = _varint(handle, place, end)
-            after = value + length
-        elif kind in (_FIXED32, _FIXED64):
-            value, after = place, place + (4 if kind == _FIXED32 else 8)
-        else:
-            raise FormatError("it is no protocol buffer")
-        if number == 0 or after > end:
-            raise FormatError("it is no protocol buffer, or is cut off")
-        yield _Field(number, kind, value, after)
-        place = after
+    def visit(self, message: str, begin: int, end: int, depth: int) -> None:
+        """Look at every tensor in a message. Raises `FormatError` if one lies in another file."""
+        if depth > MAX_DEPTH:
+            raise FormatError("its graphs lie too deep in each other")
+        for field in self.fields(begin, end):
+            if message == "Tensor" and (
+                field.number == _TENSOR_EXTERNAL_DATA
+                or (field.number == _TENSOR_DATA_LOCATION and field.value == _EXTERNAL)
+            ):
+                raise FormatError("a tensor of it lies in another file; save the model with its data inside")
+            inner = _LEADS[message].get(field.number)
+            if inner is not None and field.kind == _BYTES:
+                self.visit(inner, field.value, field.end, depth + 1)
 
+    def fields(self, begin: int, end: int) -> Iterator[_Field]:
+        """The fields of the message between two places of the file."""
+        place = begin
+        while place < end:
+            self._left -= 1
+            if self._left < 0:
+                raise FormatError(f"it has more than {MAX_FIELDS} fields")
+            tag, place = self._varint(place, end)
+            number, kind = tag >> 3, tag & 7
+            if kind == _VARINT:
+                value, after = self._varint(place, end)
+            elif kind == _BYTES:
+                length, value = self._varint(place, end)
+                after = value + length
+            elif kind in (_FIXED32, _FIXED64):
+                value, after = place, place + (4 if kind == _FIXED32 else 8)
+            else:
+                raise FormatError("it is no protocol buffer")
+            if number == 0 or after > end:
+                raise FormatError("it is no protocol buffer, or is cut off")
+            yield _Field(number, kind, value, after)
+            place = after
 
-def _varint(handle: BinaryIO, place: int, end: int) -> tuple[int, int]:
-    handle.seek(place)
-    value = 0
-    for index, byte in enumerate(handle.read(min(10, end - place))):
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, place + index + 1
-    raise FormatError("it is no protocol buffer, or is cut off")
+    def _varint(self, place: int, end: int) -> tuple[int, int]:
+        self._handle.seek(place)
+        value = 0
+        for index, byte in enumerate(self._handle.read(min(10, end - place))):
+            value |= (byte & 0x7F) << (7 * index)
+            if byte < 0x80:
+                return value, place + index + 1
+        raise FormatError("it is no protocol buffer, or is cut off")

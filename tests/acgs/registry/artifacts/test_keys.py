@@ -48,6 +48,21 @@ def test_a_rotated_key_file_opens_what_it_wrapped_before(tmp_path: Path) -> None
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_of_two_rotations_at_once_no_key_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "artifacts.key"
+    KeyFile.load_or_create(path)
+    with ThreadPoolExecutor(8) as processes:
+        wrapped = list(processes.map(lambda _n: rotated(path).wrap(KEY), range(8)))
+    assert {KeyFile(path).unwrap(one) for one in wrapped} == {KEY}
+    assert len({one.key_id for one in wrapped}) == 8
+
+
+def rotated(path: Path) -> KeyFile:
+    keys = KeyFile(path)
+    keys.rotate()
+    return keys
+
+
 def test_processes_that_start_together_agree_on_one_key_file(tmp_path: Path) -> None:
     path, start = tmp_path / "artifacts.key", threading.Barrier(8)
 

@@ -81,7 +81,8 @@ def test_the_public_tool_refuses_an_added_file_and_another_key(signed: Path, rel
 
 def test_the_statement_is_the_one_that_the_public_tool_makes(signed: Path, release_keys: ReleaseKeys) -> None:
     ours = statement_of(signed)
-    made = Payload(hashing.Config().set_ignored_paths(paths=[SIGNATURE_FILE]).hash(signed)).statement.pb
+    tool: Any = hashing.Config
+    made = Payload(tool().set_ignored_paths(paths=[SIGNATURE_FILE]).hash(signed)).statement.pb
     theirs = {
         "name": made.subject[0].name,
         "digest": dict(made.subject[0].digest),
