@@ -18,7 +18,7 @@ class KmsKeys:
     def __init__(
         self, key_id: str, *, endpoint: str | None = None, connect_seconds: float = 5.0, read_seconds: float = 15.0
     ) -> None:
-        """Prepare the client; nothing is sent. `key_id` is the key's identifier, ARN or alias.
+        """Prepare the client; nothing is sent. `key_id` is the key's identifier, ARN or `alias/...`.
 
         Raises:
             InvalidInputError: boto3 is not installed.
@@ -40,24 +40,26 @@ class KmsKeys:
 
     @property
     def key_id(self) -> str:
-        """See `KeyProvider.key_id`."""
-        return self._key_id
+        """See `KeyProvider.key_id`. The key's ARN, asked for each time: an alias may have moved to another key."""
+        answer = self._ask("describe_key", KeyId=self._key_id)
+        return str(answer["KeyMetadata"]["Arn"])
 
     def wrap(self, key: bytes) -> WrappedKey:
         """See `KeyProvider.wrap`."""
-        answer = self._ask("encrypt", KeyId=self._key_id, Plaintext=key)
-        return WrappedKey(key_id=self._key_id, data=answer["CiphertextBlob"].hex())
+        answer = self._ask("encrypt", KeyId=self._key_id, Plaintext=key, EncryptionContext=_CONTEXT)
+        return WrappedKey(key_id=answer["KeyId"], data=answer["CiphertextBlob"].hex())
 
     def unwrap(self, wrapped: WrappedKey) -> bytes:
         """See `KeyProvider.unwrap`."""
-        answer = self._ask("decrypt", KeyId=wrapped.key_id, CiphertextBlob=bytes.fromhex(wrapped.data))
+        data = bytes.fromhex(wrapped.data)
+        answer = self._ask("decrypt", KeyId=wrapped.key_id, CiphertextBlob=data, EncryptionContext=_CONTEXT)
         return bytes(answer["Plaintext"])
 
     def _ask(self, verb: str, **values: Any) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            answer: dict[str, Any] = getattr(self._client, verb)(EncryptionContext=_CONTEXT, **values)
+            answer: dict[str, Any] = getattr(self._client, verb)(**values)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))[:64]
             if code in _CHANGED:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import zstandard
@@ -49,8 +49,8 @@ class SealedChunk:
     """A chunk ready to be stored."""
 
     name: str
-    key: bytes
-    stored: bytes
+    key: bytes = field(repr=False)
+    stored: bytes = field(repr=False)
 
 
 class Sealer:

@@ -115,7 +115,8 @@ class ArtifactStore:
 
         Args:
             older_than: what was written or used again more recently is spared: it may belong to a put in progress.
-                Choose more than the longest put lasts.
+                Choose more than the longest put lasts, and than the ten minutes within which a bucket's blobs are
+                not made young again.
         """
         used = {CHUNKS + name for manifest in keep for name in manifest.chunk_names}
         limit = (now or datetime.now(UTC)) - older_than

@@ -98,6 +98,19 @@ def test_an_absent_key_file_is_named(tmp_path: Path) -> None:
         KeyFile(tmp_path / "artifacts.key")
 
 
+def test_an_alias_that_moved_wraps_with_the_new_key_and_opens_what_the_old_one_wrapped(
+    aws: str, credentials: None
+) -> None:
+    service = boto3.client("kms", endpoint_url=aws)
+    old, new = (service.create_key()["KeyMetadata"] for _ in range(2))
+    service.create_alias(AliasName="alias/moving", TargetKeyId=old["KeyId"])
+    keys = KmsKeys("alias/moving", endpoint=aws)
+    before = keys.wrap(KEY)
+    service.update_alias(AliasName="alias/moving", TargetKeyId=new["KeyId"])
+    assert (before.key_id, keys.key_id, keys.wrap(KEY).key_id) == (old["Arn"], new["Arn"], new["Arn"])
+    assert keys.unwrap(before) == KEY
+
+
 def test_a_disabled_key_and_a_silent_service_are_told(aws: str, credentials: None) -> None:
     admin = boto3.client("kms", endpoint_url=aws)
     key_id = admin.create_key()["KeyMetadata"]["KeyId"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import boto3
 import pytest
 
 from acgs.errors import InvalidInputError
@@ -37,8 +38,12 @@ def test_a_folder_a_bucket_and_a_key_are_taken_by_name(
     found = open_blobs(Settings())
     assert found.place == f"s3://{bucket.bucket}/models"
     assert found.put_if_absent("chunks/abcd", b"x")
+    service = boto3.client("kms", endpoint_url=aws)
+    key = service.create_key()["KeyMetadata"]
+    service.create_alias(AliasName="alias/models", TargetKeyId=key["KeyId"])
+    environment.setenv("AWS_ENDPOINT_URL_KMS", aws)
     environment.setenv("ACGS_ARTIFACT_KEY", "awskms:alias/models")
-    assert open_keys(Settings()).key_id == "alias/models"
+    assert open_keys(Settings()).key_id == key["Arn"]
     environment.setenv("ACGS_ARTIFACT_KEY", str(tmp_path / "own.key"))
     open_keys(Settings())
     assert (tmp_path / "own.key").is_file()
