@@ -12,11 +12,11 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from acgs.audit.entry_index import EntryIndex
 from acgs.audit.installation import audit_directory, signing_key
@@ -27,6 +27,8 @@ from acgs.audit.sequencer import sequence
 from acgs.constitution.lock import LockedConstitution
 from acgs.constitution.source import load_locked
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
+from acgs.governance.assembly import open_governor
+from acgs.governance.decision import Governor
 from acgs.registry.artifacts.transfer import ProgressCallback
 from acgs.registry.catalogue import Record
 from acgs.registry.describing import describe, kind_of
@@ -36,21 +38,30 @@ from acgs.registry.opening import open_registry
 from acgs.registry.registry import Registry, Wanted
 from acgs.registry.semver import VersionPolicy
 from acgs.release.controller import ReleaseController
+from acgs.release.documents import sign_document
 from acgs.release.history import ReleaseHistory, assemble
+from acgs.release.model_contract import ModelMargins, model_contract
+from acgs.release.model_evidence import compare
 from acgs.release.promotion import Target, begin, go_back, live_version
 from acgs.release.requirements import OVERRIDE, Case, approvals_from, judge
-from acgs.serving.deployments.documents import SignedDocument
+from acgs.release.staging.held_out import read_held_out
+from acgs.release.staging.limits import StagingLimits
+from acgs.release.staging.run import run_staging
+from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Deployment, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
 from acgs.serving.history import live_spans
 from acgs.serving.replicas import LOST_AFTER_SECONDS, routers_on
+from acgs.serving.served import ServedVersion, load_version
 from acgs.serving.sql_store import SqlServingStore
 from acgs.settings import Settings
+from acgs.statistics.evidence import Verdict
 from acgs.storage.engine import configured_url, open_engine
 from acgs.storage.migrate import upgrade
 
 POLL_SECONDS: Final = 0.2
 _DASHBOARD_SPAN: Final = timedelta(hours=1)
+_DONE: Final = {"staging": "staged", "contract": "contract_judged"}
 
 
 class MLOpsManager:
@@ -122,6 +133,57 @@ class MLOpsManager:
             progress=progress,
         )
         return self.published(record)
+
+    def stage_model(
+        self,
+        model_name: str,
+        version: str,
+        *,
+        data: Path,
+        limits: StagingLimits | None = None,
+        told: Callable[[str], None] = lambda _: None,
+    ) -> SignedDocument:
+        """Load a version as a slot would, ask it for held-out rows, and sign what was found.
+
+        Args:
+            data: held-out rows (`acgs.release.staging.held_out`).
+
+        Raises:
+            InvalidInputError: the rows or the limits cannot be used.
+            AcgsError: the version cannot be had from the registry.
+        """
+        record, rows = self.registry.get(f"{model_name}@{version}"), read_held_out(data)
+        report = run_staging(lambda: self._load(record), rows, self._governor, limits or StagingLimits(), told=told)
+        return self._sign("staging", record, None, report.verdict, report.model_dump(mode="json"))
+
+    def check_contract(
+        self,
+        model_name: str,
+        version: str,
+        *,
+        data: Path,
+        margins: ModelMargins | None = None,
+        waived: Mapping[str, str] | None = None,
+        seed: int = 0,
+    ) -> SignedDocument:
+        """Hold a version against the one that is live, on the same held-out rows, and sign the contract's report.
+
+        Raises:
+            InvalidInputError: nothing is live yet, or the rows cannot be used.
+            AcgsError: a version cannot be had, or does not load.
+        """
+        record, rows = self.registry.get(f"{model_name}@{version}"), read_held_out(data)
+        live = live_version(self.serving.latest(), model_name)
+        if live is None:
+            raise InvalidInputError(
+                f"no version of {model_name} is live; a first version needs staging only", field="model"
+            )
+        before = self.registry.get(f"{model_name}@{live}")
+        with closing(self._load(before)) as baseline, closing(self._load(record)) as candidate:
+            evidence = compare((before.facts, baseline), (record.facts, candidate), rows, seed=seed)
+        report = model_contract(evidence, margins, waived=waived).judge(evidence, at=datetime.now(UTC))
+        body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
+        return self._sign("contract", record, live, report.verdict, body)
 
     def deploy_model(
         self,
@@ -303,6 +365,39 @@ class MLOpsManager:
             "is_production": live_version(table, facts.name) == facts.version,
             "metadata": dict(facts.metadata),
         }
+
+    @cached_property
+    def _governor(self) -> Governor:
+        return open_governor(self.settings, constitution=self.constitution)
+
+    def _load(self, record: Record) -> ServedVersion:
+        folder = self.registry.fetch(record.facts.reference)
+        return load_version(
+            record.facts.name, record.facts.version, folder, lambda name, v: self.registry.fetch(f"{name}@{v}")
+        )
+
+    def _sign(
+        self, kind: Literal["staging", "contract"], record: Record, baseline: str | None, verdict: Verdict, body: Any
+    ) -> SignedDocument:
+        facts = record.facts
+        document = Document(
+            kind=kind,
+            model=facts.name,
+            version=facts.version,
+            facts_digest=facts.digest(),
+            constitution_digest=self.constitution.digest,
+            baseline=baseline,
+            verdict=verdict.value,
+            body=body,
+            made_by=self.actor,
+            made_at=utc_instant(),
+        )
+        signed = sign_document(document, signing_key(self.settings))
+        details = {"document": document.digest(), "verdict": verdict.value, "baseline": baseline}
+        event = LifecycleEvent(f"release.{_DONE[kind]}", self.actor, facts.name, facts.version, dict(details))
+        self.deployments.add_document(signed, event)
+        self.registry.carry_over()
+        return signed
 
     def _case(self, record: Record) -> Case:
         facts = record.facts

@@ -12,6 +12,7 @@ from acgs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from acgs.mlops import MLOpsManager
+    from acgs.serving.deployments.documents import SignedDocument
     from acgs.serving.deployments.record import Deployment, RampPlan
 
 NOT_SO = 1
@@ -31,6 +32,63 @@ ReferenceArgument = Annotated[str, typer.Argument(help="name@1.2.3, or name for 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
 AsJson = Annotated[bool, typer.Option(JSON_OPTION, help="Write one JSON document.")]
 Actor = Annotated[str | None, typer.Option("--as", help="Who does this, for the record. Default: the login name.")]
+
+
+@app.command()
+def stage(
+    reference: ReferenceArgument,
+    data: Annotated[Path, typer.Option(help="Held-out rows, JSON lines: id, input, label, and maybe slices, domain.")],
+    *,
+    limits: Annotated[Path | None, typer.Option(help="YAML with other limits than the published ones.")] = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load a version, ask it for held-out rows, judge its answers, and sign what was found. Exit code 1 unless PASS.
+
+    Health, performance with intervals, constitutional compliance of its answers, integration, response time under load.
+    A check that could not run is INSUFFICIENT, and blocks the promotion.
+
+    Example: `acgs release stage triage@1.3.0 --data held_out.jsonl`
+    """
+    from acgs.release.staging.limits import read_limits
+
+    manager = _manager(actor)
+    facts = manager.registry.get(reference).facts
+    signed = manager.stage_model(
+        facts.name,
+        facts.version,
+        data=data,
+        limits=read_limits(limits),
+        told=lambda text: None if as_json else typer.echo(text, err=True),
+    )
+    _show_document(signed, as_json=as_json)
+
+
+@app.command()
+def contract(
+    reference: ReferenceArgument,
+    data: Annotated[Path, typer.Option(help="Held-out rows, as for 'stage'.")],
+    *,
+    margins: Annotated[Path | None, typer.Option(help="YAML with other margins than the defaults.")] = None,
+    waive: Annotated[list[str] | None, typer.Option(help="GUARD=REASON for a guard that means nothing here.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of resampling and order.")] = 0,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a version against the one that is live, on the same held-out rows. Exit code 1 unless PASS.
+
+    Example: `acgs release contract triage@1.3.0 --data held_out.jsonl`
+    """
+    from acgs.registry.describing import pair
+    from acgs.release.model_contract import read_margins
+
+    manager = _manager(actor)
+    facts = manager.registry.get(reference).facts
+    waived = dict(map(pair("waive"), waive or []))
+    signed = manager.check_contract(
+        facts.name, facts.version, data=data, margins=read_margins(margins), waived=waived, seed=seed
+    )
+    _show_document(signed, as_json=as_json)
 
 
 @app.command()
@@ -226,6 +284,33 @@ def verify(
         )
     if not check.holds:
         raise typer.Exit(NOT_SO)
+
+
+def _show_document(signed: SignedDocument, *, as_json: bool) -> None:
+    found = signed.document
+    if as_json:
+        write_json({"digest": found.digest(), **signed.model_dump(mode="json")})
+    else:
+        against = f" against {found.baseline}" if found.baseline else ""
+        rows = _staging_rows(found.body) if found.kind == "staging" else _contract_rows(found.body)
+        title = f"{found.kind} of {found.model} {found.version}{against}: {found.verdict}"
+        write_table(title, ("check", "verdict", "n", "why"), rows)
+        say(f"signed document {found.digest()}")
+    if found.verdict != "PASS":
+        raise typer.Exit(NOT_SO)
+
+
+def _staging_rows(body: Any) -> list[tuple[object, ...]]:
+    return [(f"{r['validation_type']}: {r['measure']}", r["verdict"], r["n"], r["reason"]) for r in body["results"]]
+
+
+def _contract_rows(body: Any) -> list[tuple[object, ...]]:
+    from acgs.release.guards.guard import GuardResult
+    from acgs.release.report import leaves
+
+    result = GuardResult.model_validate(body["report"]["result"])
+    judged = [(leaf.guard, leaf.verdict, leaf.n, leaf.reason) for leaf in leaves(result)]
+    return judged + [(guard, "waived", "", why) for guard, why in body["report"]["waived"].items()]
 
 
 def _manager(actor: str | None) -> MLOpsManager:

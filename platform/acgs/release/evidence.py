@@ -112,7 +112,7 @@ class QualityPairs(_Part):
     A query may belong to several slices. `clusters` names the user or template that queries share, where they do.
     """
 
-    metric: Literal["nDCG@10"] = "nDCG@10"
+    metric: Literal["nDCG@10", "accuracy", "closeness"] = "nDCG@10"
     queries: tuple[str, ...]
     baseline: Shares
     candidate: Shares

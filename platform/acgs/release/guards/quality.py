@@ -1,4 +1,4 @@
-"""Retrieval quality against the baseline: the lower bound of the mean paired delta of nDCG@10 clears a margin."""
+"""Quality against the baseline: the lower bound of the mean paired delta (of nDCG@10, accuracy) clears a margin."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ class EverySliceHolds(Guard):
     name: str
     margin: float = SLICE_MARGIN
     minimum_n: int = FEWEST_QUERIES_OF_A_SLICE
+    unit: str = "nDCG@10"
 
     def check(self, evidence: Evidence, budget: ErrorBudget = DEFAULT_BUDGET) -> GuardResult:
         """Judge all slices; without slices it is INSUFFICIENT."""
@@ -93,7 +94,9 @@ class EverySliceHolds(Guard):
         return AllOf(self.name, [self._slice(name) for name in names]).check(evidence, budget)
 
     def _slice(self, name: str) -> QualityHolds:
-        return QualityHolds(f"{self.name}: {name}", name, self.margin, expected=0.0, minimum_n=self.minimum_n)
+        return QualityHolds(
+            f"{self.name}: {name}", name, self.margin, expected=0.0, minimum_n=self.minimum_n, unit=self.unit
+        )
 
 
 def quality_bounds(

@@ -1,0 +1,35 @@
+"""Reads limits and margins from YAML files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from acgs.errors import InvalidInputError
+
+Limits = TypeVar("Limits", bound=BaseModel)
+
+
+def read_yaml(path: Path | None, kind: type[Limits]) -> Limits:
+    """What a YAML file says of `kind`; without a file its defaults.
+
+    Raises:
+        InvalidInputError: the file cannot be read, or names the field at fault.
+    """
+    if path is None:
+        return kind()
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInputError(f"{path} is no readable YAML", field="limits") from error
+    if not isinstance(fields, dict):
+        raise InvalidInputError(f"{path} holds no names with values", field="limits")
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "limits"
+        raise InvalidInputError(f"{path}, {field}: {first['msg']}", field=field) from None

@@ -1,0 +1,81 @@
+"""The contract of a model version against the one that is live: guards of `release.guards`, margins for models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from acgs.errors import InvalidInputError
+from acgs.release.contract import Contract
+from acgs.release.evidence import Evidence
+from acgs.release.guards.calibration import ForecastsCalibrated
+from acgs.release.guards.composition import AllOf
+from acgs.release.guards.guard import DEFAULT_BUDGET, ErrorBudget, Guard
+from acgs.release.guards.latency import P95Holds, TailHolds
+from acgs.release.guards.quality import EverySliceHolds, QualityHolds
+from acgs.release.limit_files import read_yaml
+
+WAIVABLE: Final = frozenset({"calibration", "quality, slice"})
+"""What may mean nothing for a model: one that states no probabilities, data without slices."""
+
+
+class ModelMargins(BaseModel):
+    """How much worse a version may be: not shown to be worse than this is what a release needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    quality: float = Field(0.02, ge=0, le=1, description="loss of accuracy, or of closeness, over all rows")
+    slice_quality: float = Field(0.05, ge=0, le=1, description="and in each slice")
+    p95_ms: float = Field(5.0, ge=0)
+    tail_growth: float = Field(1.5, ge=1, description="p99/p95, times that of the version before")
+    calibration_error: float = Field(0.05, gt=0, le=1)
+
+
+def read_margins(path: Path | None) -> ModelMargins:
+    """Margins of a YAML file; without one the defaults.
+
+    Raises:
+        InvalidInputError: naming the field at fault.
+    """
+    return read_yaml(path, ModelMargins)
+
+
+def model_contract(
+    evidence: Evidence,
+    margins: ModelMargins | None = None,
+    *,
+    waived: Mapping[str, str] | None = None,
+    budget: ErrorBudget = DEFAULT_BUDGET,
+) -> Contract:
+    """The contract for evidence of a model.
+
+    A guard about something that this model or these data do not have at all is waived, and the report says so: slices
+    where no row names one, calibration where the model states no probabilities.
+
+    Raises:
+        InvalidInputError: a waiver without a reason, or of a guard that cannot be waived.
+    """
+    margins, waived = margins or ModelMargins(), dict(waived or {})
+    wrong = [name for name, reason in waived.items() if name not in WAIVABLE or not reason.strip()]
+    if wrong:
+        raise InvalidInputError(
+            f"{', '.join(wrong)}: a waiver needs a reason, and only these may be waived: {', '.join(sorted(WAIVABLE))}",
+            field="waived",
+        )
+    if evidence.quality is not None and not evidence.quality.slices:
+        waived.setdefault("quality, slice", "no held-out row names a slice")
+    if evidence.forecasts is None:
+        waived.setdefault("calibration", "the model states no probabilities")
+    metric = evidence.quality.metric if evidence.quality is not None else "accuracy"
+    guards: tuple[Guard, ...] = (
+        QualityHolds("quality, all rows", margin=-margins.quality, expected=0.0, unit=metric),
+        EverySliceHolds("quality, slice", -margins.slice_quality, unit=metric),
+        P95Holds("latency, p95", margins.p95_ms),
+        TailHolds("latency, p99/p95", margins.tail_growth),
+        ForecastsCalibrated("calibration", margins.calibration_error),
+    )
+    kept = [guard for guard in guards if guard.name not in waived]
+    return Contract("model release contract", AllOf("release", kept), waived, budget)

@@ -1,0 +1,154 @@
+"""Beginning a promotion, and going back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import uuid4
+
+from acgs.audit.receipts import utc_instant
+from acgs.errors import AcgsError, InvalidInputError
+from acgs.registry.lifecycle import LifecycleEvent
+from acgs.release.controller import change_of
+from acgs.release.ramp import roll_back
+from acgs.release.requirements import Grounds
+from acgs.serving.deployments.record import (
+    Deployment,
+    DeploymentKind,
+    DeploymentStatus,
+    RampPlan,
+    Stage,
+)
+from acgs.serving.deployments.store import Change, DeploymentStore
+from acgs.serving.routing import ModelRoute, RoutingTable, Slot
+from acgs.serving.store import ServingStore
+
+STARTED: Final = "release.started"
+
+
+class NothingToGoBackToError(AcgsError):
+    """No earlier version was deployed."""
+
+    code = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A version that is to become live, and what it rests on."""
+
+    model: str
+    version: str
+    grounds: Grounds
+
+
+def live_version(table: RoutingTable, model: str) -> str | None:
+    """What answers for a model now; None if nothing does."""
+    route = table.models.get(model)
+    return None if route is None else route.version_in(route.live)
+
+
+def begin(
+    deployments: DeploymentStore, serving: ServingStore, target: Target, plan: RampPlan, *, actor: str
+) -> Deployment:
+    """Put a version into the idle slot of its model; the controller does the rest.
+
+    Raises:
+        InvalidInputError: it is live already.
+        DeploymentBusyError: another deployment of the model is under way.
+    """
+    table = serving.latest()
+    live = live_version(table, target.model)
+    if live == target.version:
+        raise InvalidInputError(f"{target.model} {target.version} is live already", field="version")
+    return _start(deployments, table, target, plan, DeploymentKind.PROMOTION, actor=actor, reason="")
+
+
+def go_back(deployments: DeploymentStore, serving: ServingStore, model: str, *, actor: str, reason: str) -> Deployment:
+    """Bring the version before back: at once where it is still in its slot, else as soon as it is loaded.
+
+    Raises:
+        NothingToGoBackToError: no earlier version was deployed.
+        InvalidInputError: no reason is given.
+    """
+    if not reason.strip():
+        raise InvalidInputError("say why; it stands in the record", field="reason")
+    table, history = serving.latest(), deployments.of_model(model)
+    active = next((deployment for deployment in history if deployment.active), None)
+    if active is not None and (active.stage is not Stage.WATCHING or active.baseline is not None):
+        route = table.models.get(model, ModelRoute())
+        move = roll_back(active, route, datetime.now(UTC), reason)
+        return deployments.change(change_of(move, dict(table.models), epoch=table.epoch, actor=actor))
+    earlier = _earlier(history, live_version(table, model))
+    if earlier is None:
+        raise NothingToGoBackToError(
+            f"no version of {model} was deployed before; there is nothing to go back to", field="model"
+        )
+    target = Target(model, earlier.version, Grounds(earlier.evidence, earlier.approvals))
+    return _start(deployments, table, target, RampPlan(), DeploymentKind.ROLLBACK, actor=actor, reason=reason)
+
+
+def _earlier(history: Sequence[Deployment], live: str | None) -> Deployment | None:
+    """The last deployment that went well, was not taken back, and is not the present one. History is latest first."""
+    standing: list[Deployment] = []
+    for deployment in reversed(history):
+        if deployment.status is DeploymentStatus.ROLLED_BACK:
+            standing = [found for found in standing if found.version != deployment.version]
+        elif deployment.status is DeploymentStatus.DEPLOYED:
+            if deployment.kind is DeploymentKind.ROLLBACK:
+                standing = [found for found in standing if found.version != deployment.baseline]
+            standing.append(deployment)
+    return next((found for found in reversed(standing) if found.version != live), None)
+
+
+def _start(
+    deployments: DeploymentStore,
+    table: RoutingTable,
+    target: Target,
+    plan: RampPlan,
+    kind: DeploymentKind,
+    *,
+    actor: str,
+    reason: str,
+) -> Deployment:
+    route = table.models.get(target.model, ModelRoute(live=Slot.GREEN))
+    slot, now = route.live.other, utc_instant()
+    deployment = Deployment(
+        deployment_id=str(uuid4()),
+        kind=kind,
+        model=target.model,
+        version=target.version,
+        baseline=route.version_in(route.live),
+        slot=slot,
+        status=DeploymentStatus.PROMOTING,
+        stage=Stage.LOADING,
+        plan=plan,
+        stage_since=now,
+        evidence=target.grounds.evidence,
+        approvals=target.grounds.approvals,
+        requested_by=actor,
+        reason=reason,
+        created_at=now,
+        updated_at=now,
+    )
+    shadow = plan.shadow and deployment.baseline is not None
+    loading = ModelRoute.model_validate(
+        {**route.model_dump(), slot.value: target.version, "percent": 0, "shadow": shadow}
+    )
+    event = LifecycleEvent(
+        STARTED,
+        actor,
+        target.model,
+        target.version,
+        {
+            "deployment_id": deployment.deployment_id,
+            "kind": kind,
+            "baseline": deployment.baseline,
+            "evidence": [link.model_dump() for link in deployment.evidence],
+            "approvals": [approval.model_dump() for approval in deployment.approvals],
+            "plan": plan.model_dump(mode="json"),
+            "reason": reason,
+        },
+    )
+    return deployments.begin(Change(deployment, event, {**table.models, target.model: loading}, table.epoch))

@@ -1,0 +1,125 @@
+"""What a promotion must be able to show: staging and contract, signed, of this version against what is live now.
+
+A document that does not say PASS can be overridden by two approvers who are neither each other nor the requester, each
+with a reason; everything else cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from acgs.audit.keys import PublicKey
+from acgs.errors import AcgsError
+from acgs.registry.lifecycle import LifecycleEvent
+from acgs.registry.model_version import VersionFacts
+from acgs.release.documents import verify_document
+from acgs.serving.deployments.documents import Document, SignedDocument
+from acgs.serving.deployments.record import Approval, EvidenceLink
+
+OVERRIDE: Final = "release.override.approved"
+APPROVERS_NEEDED: Final = 2
+
+
+class NotReleasableError(AcgsError):
+    """The version may not be promoted; the message says what is missing."""
+
+    code = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """On what a promotion rests."""
+
+    evidence: tuple[EvidenceLink, ...]
+    approvals: tuple[Approval, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that is known for and against a promotion. Documents latest first."""
+
+    facts: VersionFacts
+    baseline: str | None
+    constitution_digest: str
+    requested_by: str
+    staging: Sequence[SignedDocument]
+    contracts: Sequence[SignedDocument]
+    approvals: Sequence[Approval]
+
+
+def judge(case: Case, key: PublicKey) -> Grounds:
+    """The grounds for a promotion.
+
+    Raises:
+        NotReleasableError: a document is missing, is about something else, or does not say PASS and was not overridden.
+        IntegrityError: a document was changed after it was signed.
+    """
+    name = case.facts.reference
+    if case.facts.constitution_digest != case.constitution_digest:
+        raise NotReleasableError(
+            f"{name} was made under another constitution ({case.facts.constitutional_hash}); make a version under the "
+            "one in force",
+            field="version",
+        )
+    staging = _latest(case.staging, case, key)
+    if staging is None:
+        raise NotReleasableError(f"{name} was never staged; run 'acgs release stage {name}'", field="version")
+    needed = [staging]
+    if case.baseline is not None:
+        contract = _latest([d for d in case.contracts if d.document.baseline == case.baseline], case, key)
+        if contract is None:
+            raise NotReleasableError(
+                f"{name} was not held against {case.baseline}, which is live; run 'acgs release contract {name}'",
+                field="version",
+            )
+        needed.append(contract)
+    approvals = [approval for document in needed for approval in _approvals(document, case)]
+    links = tuple(EvidenceLink(kind=d.kind, digest=d.digest(), verdict=d.verdict) for d in needed)
+    return Grounds(links, tuple(approvals))
+
+
+def approvals_from(events: Sequence[LifecycleEvent]) -> list[Approval]:
+    """The approvals that events tell of."""
+    return [
+        Approval.model_validate(
+            {
+                "actor": event.actor,
+                "document": event.details.get("document"),
+                "reason": event.details.get("reason"),
+                "at": event.occurred_at,
+            }
+        )
+        for event in events
+        if event.kind == OVERRIDE
+    ]
+
+
+def _latest(documents: Sequence[SignedDocument], case: Case, key: PublicKey) -> Document | None:
+    """The latest document, which stands for this very version; an older, better one does not count."""
+    if not documents:
+        return None
+    document = verify_document(documents[0], key)
+    if document.facts_digest != case.facts.digest() or document.constitution_digest != case.constitution_digest:
+        raise NotReleasableError(
+            f"the {document.kind} document of {case.facts.reference} is about another state of it; make it again",
+            field="version",
+        )
+    return document
+
+
+def _approvals(document: Document, case: Case) -> list[Approval]:
+    if document.verdict == "PASS":
+        return []
+    digest = document.digest()
+    given = [a for a in case.approvals if a.document == digest and a.actor != case.requested_by]
+    first_by_actor = {approval.actor: approval for approval in reversed(given)}
+    if len(first_by_actor) < APPROVERS_NEEDED:
+        raise NotReleasableError(
+            f"{document.kind} of {case.facts.reference} says {document.verdict}: see 'acgs release document {digest}'. "
+            f"To go on all the same, {APPROVERS_NEEDED} approvers other than who promotes must run "
+            f"'acgs release approve {digest} --reason ...' ({len(first_by_actor)} did)",
+            field="version",
+        )
+    return sorted(first_by_actor.values(), key=lambda approval: approval.at)

@@ -1,0 +1,71 @@
+"""Constitutional compliance: the governance that serves requests judges the candidate's own answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from acgs.errors import AcgsError
+from acgs.governance.decision import Governor
+from acgs.release.staging.answers import Answers
+from acgs.release.staging.finding import ValidationResult, at_least, could_not_run
+from acgs.release.staging.held_out import HeldOutRow
+from acgs.statistics.bounds import proportion_upper
+
+STATEMENT: Final = "statement"
+PLACE: Final = "{prediction}"
+_TYPE: Final = "constitutional_compliance"
+_MEASURE: Final = "share of answers that comply"
+_SHOWN: Final = 10
+
+
+def check_compliance(
+    answers: Answers, governor: Governor, *, limit: float, metadata: dict[str, Any]
+) -> ValidationResult:
+    """Judge every answer as text, in its row's domain and context. Uncertain, or no answer, is not compliant.
+
+    A prediction that is no text is put into the sentence that the package gives (`metadata.statement`, with
+    '{prediction}' in it); without one there is nothing that governance could read.
+    """
+    template = metadata.get(STATEMENT)
+    texts = [_text(value, template) for value in answers.values]
+    judged = [(row, text) for row, text in zip(answers.rows, texts, strict=True) if text is not None]
+    unreadable = len(texts) - len(judged)
+    if not judged:
+        return could_not_run(
+            _TYPE, _MEASURE, f"the answers are no text; give metadata.{STATEMENT} with {PLACE} in model.json"
+        )
+    verdicts = [_verdict(governor, row, text) for row, text in judged]
+    tally = Counter(verdicts)
+    n = len(texts)
+    complied = tally["comply"]
+    lower, upper = 1 - proportion_upper(n - complied, n), proportion_upper(complied, n)
+    verdict = at_least(lower, upper, limit)
+    bad = [row.id for (row, _), found in zip(judged, verdicts, strict=True) if found != "comply"]
+    return ValidationResult(
+        validation_type=_TYPE,
+        measure=_MEASURE,
+        verdict=verdict,
+        score=complied / n,
+        lower=lower,
+        upper=upper,
+        limit=limit,
+        n=n,
+        reason=f"{complied} of {n} answers comply; at least {lower:.3f} of all do (95 %)",
+        details={"verdicts": dict(tally), "without_answer": unreadable, "not_complying": list(bad[:_SHOWN])},
+    )
+
+
+def _text(value: Any, template: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(template, str) and PLACE in template:
+        return template.replace(PLACE, str(value))
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _verdict(governor: Governor, row: HeldOutRow, text: str) -> str:
+    try:
+        return governor.decide(text, row.domain, row.context).final_decision
+    except AcgsError as error:
+        return f"not judged: {error.code}"

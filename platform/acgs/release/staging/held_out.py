@@ -1,0 +1,71 @@
+"""Held-out rows: inputs with what the answer should be, which no training and no choice has seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import orjson
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from acgs.errors import InvalidInputError
+
+MAX_ROWS: Final = 1_000_000
+
+
+class HeldOutRow(BaseModel):
+    """One row. `label` is what a right answer equals; without it the row counts for compliance and latency only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(min_length=1, max_length=256)]
+    input: Any
+    label: Any = None
+    slices: tuple[Annotated[str, Field(min_length=1, max_length=80)], ...] = ()
+    group: str | None = Field(None, description="person or template that rows share; such rows are no independent ones")
+    domain: str = "general"
+    context: dict[str, Any] = {}
+
+
+def read_held_out(path: Path) -> list[HeldOutRow]:
+    """Rows of a file of JSON lines.
+
+    Raises:
+        InvalidInputError: it cannot be read; a line is no row, or repeats an id; the line is named.
+    """
+    rows: list[HeldOutRow] = []
+    try:
+        with path.open("rb") as handle:
+            for number, line in enumerate(handle, 1):
+                if line.strip():
+                    rows.append(_row(line, number, path))
+                if len(rows) > MAX_ROWS:
+                    raise InvalidInputError(f"{path} has more than {MAX_ROWS} rows", field="data")
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}", field="data") from error
+    if not rows:
+        raise InvalidInputError(f"{path} holds no row", field="data")
+    ids = {row.id for row in rows}
+    if len(ids) < len(rows):
+        raise InvalidInputError(f"{path} gives an id twice; each row is one measurement", field="id")
+    return rows
+
+
+def rows_digest(rows: Sequence[HeldOutRow]) -> str:
+    """SHA-256 (hex) over the rows, in any order: which data a figure is about."""
+    lines = sorted(orjson.dumps(row.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS) for row in rows)
+    return hashlib.sha256(rfc8785.dumps([hashlib.sha256(line).hexdigest() for line in lines])).hexdigest()
+
+
+def _row(line: bytes, number: int, path: Path) -> HeldOutRow:
+    try:
+        return HeldOutRow.model_validate(orjson.loads(line))
+    except orjson.JSONDecodeError:
+        raise InvalidInputError(f"{path}, line {number}: not JSON", field="data") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidInputError(f"{path}, line {number}, {field}: {first['msg']}", field=field) from None

@@ -1,0 +1,155 @@
+"""Performance on held-out rows: each metric with its interval, held against its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from acgs.errors import InvalidInputError
+from acgs.release.staging.answers import Answers, right
+from acgs.release.staging.finding import ValidationResult, at_least, could_not_run
+from acgs.statistics.bounds import proportion_upper
+from acgs.statistics.evidence import CONFIDENCE, Floats
+
+CLASSIFICATION: Final = ("accuracy", "precision", "recall", "f1")
+"""Precision, recall and F1 are means over the classes (macro)."""
+REGRESSION: Final = ("r2", "closeness")
+"""Closeness: 1 - |error| / (the labels' 5 % to 95 % span), not below 0."""
+MAX_CLASSES: Final = 1000
+FEWEST: Final = 30
+RESAMPLES: Final = 2000
+_TYPE: Final = "performance_metrics"
+_DRAWS_AT_ONCE: Final = 4_000_000
+
+
+def check_performance(answers: Answers, limits: Mapping[str, float], *, seed: int) -> list[ValidationResult]:
+    """Every metric that is asked for.
+
+    Raises:
+        InvalidInputError: a metric that is not known, or that does not fit labels of this kind.
+    """
+    pairs = [(row.label, value) for row, value in answers.labelled()]
+    if len(pairs) < FEWEST:
+        return [
+            could_not_run(_TYPE, name, f"{len(pairs)} labelled rows are fewer than {FEWEST}", n=len(pairs))
+            for name in limits
+        ]
+    numeric = is_regression([label for label, _ in pairs])
+    known = REGRESSION if numeric else CLASSIFICATION
+    for name in limits:
+        if name not in known:
+            raise InvalidInputError(
+                f"{name} is no metric for these labels; choose of {', '.join(known)}", field="metrics"
+            )
+    read = _regression if numeric else _classification
+    return [read(name, pairs, limit, seed) for name, limit in limits.items()]
+
+
+def is_regression(labels: Sequence[Any]) -> bool:
+    """Whether labels are measured values: numbers of which one has a fraction."""
+    numbers = all(isinstance(label, int | float) and not isinstance(label, bool) for label in labels)
+    return numbers and any(float(label) != int(label) for label in labels)
+
+
+def span_of(labels: Floats) -> float:
+    """The span of all labels but the outermost tenth; 1 where they do not differ."""
+    low, high = np.quantile(labels, [0.05, 0.95])
+    return float(high - low) or 1.0
+
+
+def closeness(labels: Floats, values: Floats, span: float) -> Floats:
+    """How near each value comes to its label, in [0, 1]; no value (NaN) is not near at all."""
+    near = np.clip(1.0 - np.abs(values - labels) / span, 0.0, 1.0)
+    return np.nan_to_num(near, nan=0.0)
+
+
+def as_numbers(values: Sequence[Any]) -> Floats:
+    """Answers as numbers; what is none is NaN."""
+    return np.array([v if isinstance(v, int | float) else np.nan for v in values], dtype=np.float64)
+
+
+def _classification(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, seed: int) -> ValidationResult:
+    n = len(pairs)
+    if name == "accuracy":
+        good = sum(right(label, value) for label, value in pairs)
+        lower, upper = 1 - proportion_upper(n - good, n), proportion_upper(good, n)
+        return _result(name, good / n, (lower, upper), limit, n, method="Clopper-Pearson")
+    classes = {repr(label): number for number, label in enumerate(sorted({repr(label) for label, _ in pairs}))}
+    if len(classes) > MAX_CLASSES:
+        return could_not_run(_TYPE, name, f"more than {MAX_CLASSES} different labels are no classes", n=n)
+    # An answer that is no class of the labels is a class of its own, which is never right.
+    other = len(classes)
+    cells = np.zeros((other + 1, other + 1), dtype=np.int64)
+    for label, value in pairs:
+        cells[classes[repr(label)], classes.get(repr(value), other)] += 1
+    score = float(_macro(cells[None], name)[0])
+    rng, drawn = np.random.default_rng(seed), []
+    portion = max(1, _DRAWS_AT_ONCE // cells.size)
+    for start in range(0, RESAMPLES, portion):
+        tables = rng.multinomial(n, cells.ravel() / n, size=min(portion, RESAMPLES - start))
+        drawn.append(_macro(tables.reshape(-1, *cells.shape), name))
+    lower, upper = np.quantile(np.concatenate(drawn), [1 - CONFIDENCE, CONFIDENCE])
+    return _result(name, score, (float(lower), float(upper)), limit, n, method="bootstrap")
+
+
+def _macro(tables: np.ndarray[Any, np.dtype[np.int64]], name: str) -> Floats:
+    """Mean over the labels' classes; tables of shape (t, labels, answers). A class without any answer scores 0."""
+    hits = np.diagonal(tables, axis1=1, axis2=2)[:, :-1].astype(np.float64)
+    said, real = tables.sum(axis=1)[:, :-1], tables.sum(axis=2)[:, :-1]
+    precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
+    recall = np.divide(hits, real, out=np.zeros_like(hits), where=real > 0)
+    both = said + real
+    per_class = {
+        "precision": precision,
+        "recall": recall,
+        "f1": np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0),
+    }[name]
+    # A resample may miss a class; it says nothing of that class then.
+    there = real > 0
+    means: Floats = (per_class * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    return means
+
+
+def _regression(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, seed: int) -> ValidationResult:
+    labels, values = as_numbers([label for label, _ in pairs]), as_numbers([value for _, value in pairs])
+    n = len(labels)
+    if name == "r2" and np.isnan(values).any():
+        missing = int(np.isnan(values).sum())
+        return could_not_run(_TYPE, name, f"{missing} rows have no number for an answer", n=n)
+    near, errors = closeness(labels, values, span_of(labels)), (values - labels) ** 2
+
+    def measure(rows: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
+        if name == "closeness":
+            found: Floats = near[rows].mean(axis=1)
+            return found
+        spread = labels[rows].var(axis=1)
+        explained: Floats = 1 - errors[rows].mean(axis=1) / np.where(spread > 0, spread, np.inf)
+        return explained
+
+    rng, portion = np.random.default_rng(seed), max(1, _DRAWS_AT_ONCE // n)
+    sizes = [min(portion, RESAMPLES - start) for start in range(0, RESAMPLES, portion)]
+    drawn = [measure(rng.integers(0, n, size=(size, n))) for size in sizes]
+    lower, upper = np.quantile(np.concatenate(drawn), [1 - CONFIDENCE, CONFIDENCE])
+    score = float(measure(np.arange(n)[None])[0])
+    return _result(name, score, (float(lower), float(upper)), limit, n, method="bootstrap")
+
+
+def _result(
+    name: str, score: float, bounds: tuple[float, float], limit: float, n: int, *, method: str
+) -> ValidationResult:
+    lower, upper = bounds
+    verdict = at_least(lower, upper, limit)
+    return ValidationResult(
+        validation_type=_TYPE,
+        measure=name,
+        verdict=verdict,
+        score=score,
+        lower=lower,
+        upper=upper,
+        limit=limit,
+        n=n,
+        reason=f"{name} is {score:.3f}, between {lower:.3f} and {upper:.3f}; {limit:g} is asked",
+        details={"method": method},
+    )

@@ -1,0 +1,92 @@
+"""Response time under load: several callers ask at the same time, each as soon as it has its answer."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+
+from acgs.errors import AcgsError
+from acgs.release.staging.finding import ValidationResult, could_not_run
+from acgs.release.staging.limits import StagingLimits
+from acgs.serving.served import ServedVersion
+from acgs.statistics.bootstrap import paired_bca
+from acgs.statistics.bounds import proportion_upper
+from acgs.statistics.evidence import Verdict
+
+P95_MISSES: Final = 0.05
+_TYPE: Final = "response_time"
+
+
+def check_response_time(served: ServedVersion, inputs: Sequence[Any], limits: StagingLimits) -> list[ValidationResult]:
+    """Ask `limits.requests` times, one input a request, and judge mean and p95.
+
+    The model is asked by one thread at a time, as a slot does, so that waiting counts. Network and router come on top;
+    they are measured when the version takes traffic.
+    """
+    seconds, failures = _ask_under_load(served, inputs, limits)
+    if failures:
+        result = could_not_run(_TYPE, "requests under load", f"{failures} of {limits.requests} requests failed")
+        return [result.model_copy(update={"verdict": Verdict.FAIL, "n": limits.requests})]
+    return [_mean(seconds, limits), _p95(seconds, limits)]
+
+
+def _ask_under_load(served: ServedVersion, inputs: Sequence[Any], limits: StagingLimits) -> tuple[list[float], int]:
+    turn, lock = itertools.cycle(inputs), threading.Lock()
+
+    def ask(value: Any) -> float | None:
+        started = time.perf_counter()
+        with lock:
+            try:
+                served.check([value])
+                served.predict([value], {})
+            except AcgsError:
+                return None
+        return time.perf_counter() - started
+
+    with ThreadPoolExecutor(limits.callers) as callers:
+        lasted = list(callers.map(ask, itertools.islice(turn, limits.requests)))
+    return [seconds for seconds in lasted if seconds is not None], sum(seconds is None for seconds in lasted)
+
+
+def _mean(seconds: list[float], limits: StagingLimits) -> ValidationResult:
+    bounds = paired_bca(np.array(seconds), seed=limits.seed)
+    limit = limits.mean_response_seconds
+    good, bad = bounds.upper <= limit, bounds.lower > limit
+    return ValidationResult(
+        validation_type=_TYPE,
+        measure="mean under load",
+        verdict=Verdict.PASS if good else Verdict.FAIL if bad else Verdict.INSUFFICIENT,
+        score=bounds.estimate,
+        lower=bounds.lower,
+        upper=bounds.upper,
+        limit=limit,
+        unit="s",
+        n=len(seconds),
+        reason=f"the mean is {bounds.estimate * 1000:.1f} ms with {limits.callers} callers; {limit:g} s is allowed",
+        details={"method": bounds.method},
+    )
+
+
+def _p95(seconds: list[float], limits: StagingLimits) -> ValidationResult:
+    limit, n = limits.p95_response_seconds, len(seconds)
+    slow = sum(value > limit for value in seconds)
+    most, least = proportion_upper(slow, n), 1 - proportion_upper(n - slow, n)
+    good, bad = most <= P95_MISSES, least > P95_MISSES
+    p95 = float(np.quantile(seconds, 0.95))
+    return ValidationResult(
+        validation_type=_TYPE,
+        measure="p95 under load",
+        verdict=Verdict.PASS if good else Verdict.FAIL if bad else Verdict.INSUFFICIENT,
+        score=p95,
+        limit=limit,
+        unit="s",
+        n=n,
+        reason=f"the p95 is {p95 * 1000:.1f} ms; at most {most:.3f} of all requests take more than {limit:g} s (95 %)",
+        details={"slower_than_limit": slow, "method": "Clopper-Pearson on the share of slow requests"},
+    )

@@ -1,0 +1,212 @@
+"""Promotion and going back, with the real stores and replicas that say what they are told to say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from acgs.errors import InvalidInputError
+from acgs.release.controller import ReleaseController
+from acgs.release.promotion import NothingToGoBackToError, Target, begin, go_back, live_version
+from acgs.release.requirements import Grounds
+from acgs.serving.deployments.record import Deployment, DeploymentStatus, RampPlan, Stage
+from acgs.serving.deployments.sql_store import SqlDeploymentStore
+from acgs.serving.deployments.store import DeploymentBusyError
+from acgs.serving.replicas import Holding, Phase, ReplicaState
+from acgs.serving.routing import Slot
+from acgs.serving.sql_store import SqlServingStore
+from tests.acgs.release.windows import traffic
+
+NOTHING = Grounds((), ())
+AT_ONCE = RampPlan(steps=(100,), watch_seconds=0)
+BY_STEPS = RampPlan(steps=(50, 100), observe_seconds=10, minimum_requests=20, watch_seconds=30)
+
+
+class Platform:
+    """Stores, a controller with a clock of its own, and replicas that hold what the table wants unless told not to."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.serving = SqlServingStore(engine)
+        self.deployments = SqlDeploymentStore(engine)
+        self.ahead = timedelta()
+        self.broken: set[str] = set()
+        self.controller = ReleaseController(self.deployments, self.serving, clock=self.now)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def promote(self, version: str, plan: RampPlan = AT_ONCE) -> Deployment:
+        return begin(self.deployments, self.serving, Target("triage", version, NOTHING), plan, actor="mia")
+
+    def roll_back(self, reason: str = "complaints") -> Deployment:
+        return go_back(self.deployments, self.serving, "triage", actor="noor", reason=reason)
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.ahead += timedelta(seconds=seconds)
+        self._report()
+        self.controller.tick()
+
+    def deployed(self, version: str) -> Deployment:
+        started = self.promote(version)
+        self.tick()
+        return self.deployments.get(started.deployment_id)
+
+    @property
+    def live(self) -> str | None:
+        return live_version(self.serving.latest(), "triage")
+
+    def _report(self) -> None:
+        table, now = self.serving.latest(), self.now().timestamp()
+        for slot in Slot:
+            held = tuple(
+                Holding(model=model, version=version, phase=Phase.FAILED, reason="wrong hash")
+                if version in self.broken
+                else Holding(model=model, version=version, phase=Phase.READY)
+                for model, version in table.wanted_in(slot).items()
+            )
+            self.serving.report(ReplicaState(f"slot-{slot}", f"Slot{slot}", slot, table.epoch, now, now, held))
+
+
+@pytest.fixture
+def platform(engine: Engine) -> Platform:
+    return Platform(engine)
+
+
+def test_versions_take_turns_in_the_slots(platform: Platform) -> None:
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        assert platform.deployed(version).status is DeploymentStatus.DEPLOYED
+        assert platform.live == version
+    route = platform.serving.latest().models["triage"]
+    assert {route.blue, route.green} == {"1.1.0", "1.2.0"}
+
+
+def test_what_is_live_cannot_be_promoted_again(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    with pytest.raises(InvalidInputError, match="live already"):
+        platform.promote("1.0.0")
+
+
+def test_nothing_is_live_before_the_first_version_is_ready(platform: Platform) -> None:
+    platform.promote("1.0.0")
+    assert platform.live is None
+    platform.tick()
+    assert platform.live == "1.0.0"
+
+
+def test_a_version_that_cannot_be_loaded_changes_nothing_for_callers(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    platform.broken.add("1.1.0")
+    failed = platform.deployed("1.1.0")
+    assert (failed.status, failed.reason) == (DeploymentStatus.FAILED, "the version cannot be served: wrong hash")
+    assert platform.live == "1.0.0"
+    assert platform.serving.latest().versions() == {("triage", "1.0.0")}
+
+
+def test_a_ramp_follows_the_traffic(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    started = platform.promote("1.1.0", BY_STEPS)
+    platform.tick()
+    assert platform.serving.latest().models["triage"].percent == 50
+    platform.serving.record(traffic("1.0.0", start=platform.now().timestamp(), seconds=9, seed=1))
+    platform.serving.record(traffic("1.1.0", start=platform.now().timestamp(), seconds=9, seed=2))
+    platform.tick(5.0)
+    assert platform.live == "1.0.0"
+    platform.tick(6.0)
+    assert platform.live == "1.1.0"
+    platform.tick(31.0)
+    over = platform.deployments.get(started.deployment_id)
+    assert (over.status, over.stage) == (DeploymentStatus.DEPLOYED, Stage.OVER)
+
+
+def test_a_bad_version_goes_back_by_itself(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    started = platform.promote("1.1.0", BY_STEPS)
+    platform.tick()
+    now = platform.now().timestamp()
+    platform.serving.record(traffic("1.0.0", start=now, seconds=9, seed=1))
+    platform.serving.record(traffic("1.1.0", start=now, seconds=9, errors=0.6, seed=2))
+    platform.tick(3.0)
+    back = platform.deployments.get(started.deployment_id)
+    assert back.status is DeploymentStatus.ROLLED_BACK
+    assert "errors" in back.reason
+    route = platform.serving.latest().models["triage"]
+    assert (platform.live, route.percent) == ("1.0.0", 0)
+    # Requests that are under way to it are still answered.
+    assert "1.1.0" in (route.blue, route.green)
+
+
+def test_a_bad_version_goes_back_after_it_took_over(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    started = platform.promote("1.1.0", RampPlan(steps=(100,), watch_seconds=60))
+    platform.tick()
+    assert platform.live == "1.1.0"
+    platform.serving.record(traffic("1.1.0", start=platform.now().timestamp(), seconds=9, errors=0.5))
+    platform.tick(3.0)
+    assert platform.live == "1.0.0"
+    assert platform.deployments.get(started.deployment_id).status is DeploymentStatus.ROLLED_BACK
+
+
+@pytest.mark.parametrize("ticks", [0, 1])
+def test_a_person_stops_a_promotion_at_any_step(platform: Platform, ticks: int) -> None:
+    platform.deployed("1.0.0")
+    platform.promote("1.1.0", BY_STEPS)
+    for _ in range(ticks):
+        platform.tick()
+    ended = platform.roll_back()
+    assert (ended.active, ended.reason) == (False, "complaints")
+    assert (platform.live, platform.serving.latest().models["triage"].percent) == ("1.0.0", 0)
+
+
+def test_going_back_again_and_again_never_returns_to_what_was_taken_back(platform: Platform) -> None:
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        platform.deployed(version)
+    platform.roll_back()
+    platform.tick()
+    assert platform.live == "1.1.0"
+    platform.roll_back()
+    platform.tick()
+    assert platform.live == "1.0.0"
+    with pytest.raises(NothingToGoBackToError):
+        platform.roll_back()
+    platform.deployed("1.2.0")
+    platform.roll_back()
+    platform.tick()
+    assert platform.live == "1.0.0"
+
+
+def test_without_an_earlier_version_there_is_nothing_to_go_back_to(platform: Platform) -> None:
+    with pytest.raises(NothingToGoBackToError):
+        platform.roll_back()
+    platform.deployed("1.0.0")
+    epoch = platform.serving.epoch()
+    with pytest.raises(NothingToGoBackToError):
+        platform.roll_back()
+    with pytest.raises(InvalidInputError, match="say why"):
+        platform.roll_back(" ")
+    assert platform.serving.epoch() == epoch
+
+
+def test_one_promotion_of_a_model_at_a_time(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    platform.promote("1.1.0", BY_STEPS)
+    with pytest.raises(DeploymentBusyError):
+        platform.promote("1.2.0")
+
+
+def test_two_controllers_make_each_move_once(platform: Platform) -> None:
+    started = platform.promote("1.0.0", RampPlan(steps=(100,), watch_seconds=60))
+    other = ReleaseController(platform.deployments, platform.serving, clock=platform.now)
+    platform.tick()
+    other.tick()
+    assert platform.deployments.get(started.deployment_id).revision == 2
+    assert platform.serving.epoch() == 2
+
+
+def test_silent_replicas_are_not_ready(platform: Platform) -> None:
+    platform.promote("1.0.0")
+    platform._report()
+    platform.ahead += timedelta(seconds=60)
+    platform.controller.tick()
+    assert platform.live is None
