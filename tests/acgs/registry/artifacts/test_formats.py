@@ -31,10 +31,12 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from acgs.errors import InvalidInputError
+from acgs.registry.artifacts import protobuf_files as protobuf_module
+from acgs.registry.artifacts import skops_file as skops_module
 from acgs.registry.artifacts import source as source_module
 from acgs.registry.artifacts.formats import BY_SUFFIX, check_file
-from acgs.registry.artifacts.refusal import RefusedFileError
-from acgs.registry.artifacts.source import source_files
+from acgs.registry.artifacts.refusal import ChangedFileError, RefusedFileError
+from acgs.registry.artifacts.source import opened, source_files
 
 
 def check(path: str, data: bytes) -> None:
@@ -369,6 +371,68 @@ def test_a_folder_with_nothing_too_much_or_that_is_not_there_is_refused(
         (tmp_path / f"{index}.json").write_text("{}")
     with pytest.raises(InvalidInputError, match="more than 2 files"):
         source_files(tmp_path)
+
+
+def test_a_file_that_is_replaced_between_the_finding_and_the_reading_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+
+    def link() -> None:
+        path.unlink()
+        path.symlink_to("/etc/hostname")
+
+    def pipe() -> None:
+        path.unlink()
+        os.mkfifo(path)
+
+    for replace, error in (
+        (lambda: path.write_text("{}    "), ChangedFileError),
+        (path.unlink, ChangedFileError),
+        (link, RefusedFileError),
+        (pipe, RefusedFileError),
+    ):
+        path.unlink(missing_ok=True)
+        path.write_text("{}")
+        (found,) = source_files(tmp_path)
+        replace()
+        with pytest.raises(error), opened(found):
+            pass
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.json", tmp_path / "b.json"
+    path.write_text("{}")
+    (found,) = source_files(tmp_path)
+    for replace in (lambda: other.write_text("[]") and other.replace(path), path.unlink):
+        with pytest.raises(ChangedFileError), opened(found):
+            replace()
+
+
+def test_a_skops_file_with_too_many_or_too_large_members_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = skops_bytes({"a.npy": npy(np.random.default_rng(0).random(999))})
+    for name, reason in (
+        ("MAX_MEMBERS", "members; 1 are allowed"),
+        ("MAX_UNPACKED_BYTES", "unpack to more than 1 bytes"),
+        ("MAX_MEMBER_BYTES", "unpack to more than 1 bytes"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(skops_module, name, 1)
+            with pytest.raises(RefusedFileError, match=reason):
+                check("m.skops", data)
+    doubled = io.BytesIO()
+    with zipfile.ZipFile(doubled, "w") as file, pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr("schema.json", "{}")
+        file.writestr("schema.json", '{"other": 1}')
+    with pytest.raises(RefusedFileError, match="two members of one name"):
+        check("m.skops", doubled.getvalue())
+
+
+def test_a_model_with_more_fields_or_deeper_graphs_than_allowed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = helper.make_model(graph(weights())).SerializeToString()
+    for name, reason in (("MAX_FIELDS", "more than 3 fields"), ("MAX_DEPTH", "too deep")):
+        with monkeypatch.context() as patch:
+            patch.setattr(protobuf_module, name, 3 if name == "MAX_FIELDS" else 1)
+            with pytest.raises(RefusedFileError, match=reason):
+                check("m.onnx", whole)
 
 
 def test_git_and_the_signature_are_no_part_of_an_artifact(tmp_path: Path) -> None:
