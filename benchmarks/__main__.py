@@ -8,8 +8,10 @@ import sys
 MODULES = (
     "start",
     "http",
+    "blue_green",
     "decision",
     "audit",
+    "registry",
     "scenarios",
     "guard",
     "pii",

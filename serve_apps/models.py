@@ -53,13 +53,8 @@ class ModelSlot:
         return reply.kind.value, reply.version, reply.body
 
     def describe(self, model: str, version: str) -> dict[str, Any]:
-        """Kind and schemas of a version; empty where this replica does not hold it."""
-        from acgs.serving.keeper import NotHeldError
-
-        try:
-            return self._replica.desk.describe(model, version)
-        except NotHeldError:
-            return {}
+        """See `Desk.describe`."""
+        return self._replica.desk.describe(model, version)
 
     async def __del__(self) -> None:
         replica = getattr(self, "_replica", None)

@@ -219,7 +219,7 @@ def _route(table: RoutingTable, name: str, replicas: list[ReplicaState]) -> dict
         "live": route.live,
         "percent": route.percent,
         "shadow": route.shadow,
-        "slots": {slot: _slot(route.version_in(slot), slot, name, replicas) for slot in Slot},
+        "slots": {slot.value: _slot(route.version_in(slot), slot, name, replicas) for slot in Slot},
     }
 
 

@@ -34,6 +34,7 @@ def build_app(replica: RouterReplica, describe: Describe, guards: Sequence[Depen
 
 def _add_service_routes(app: FastAPI, replica: RouterReplica) -> None:
     @app.get("", responses=error_responses(503))
+    @app.get("/", include_in_schema=False)
     async def models() -> Response:
         """All models with their slots, versions and states."""
         return _json(await asyncio.to_thread(replica.listing))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -14,7 +16,7 @@ import pytest
 import yaml
 
 from acgs.cli.local_cluster import ClusterControl, LocalCluster
-from acgs.serving.replicas import LOST_AFTER_SECONDS, Phase, ReplicaState, routers_on, slot_readiness
+from acgs.serving.replicas import LOST_AFTER_SECONDS, ReplicaState, routers_on, slot_readiness
 from acgs.serving.routing import ModelRoute, Slot
 from acgs.serving.sql_store import SqlServingStore
 from acgs.storage.engine import default_url, open_engine
@@ -37,6 +39,7 @@ class Platform:
         self.store = SqlServingStore(engine)
         self.client = client
         self.folder = folder
+        self._cluster = cluster
 
     def replicas(self) -> list[ReplicaState]:
         return self.store.replicas(alive_since=time.time() - LOST_AFTER_SECONDS)
@@ -55,6 +58,12 @@ class Platform:
         return self.client.post(
             f"/models/{MODEL}/predict", json={"instances": [[0.5, 0.5], [1, 2]]}, headers=headers, timeout=60
         )
+
+    def kill(self, deployment: str) -> None:
+        """End the process of a deployment's only replica, as a machine would lose it."""
+        found = ClusterControl(Path(self._cluster.state_dir), lambda _line: None).applications(self._cluster)
+        (replica,) = found["models"]["deployments"][deployment]["replicas"]
+        os.kill(replica["pid"], signal.SIGKILL)
 
 
 def wait_for(fact: Callable[[], bool]) -> None:
@@ -124,3 +133,52 @@ def test_a_flip_and_a_rollback_under_load_lose_and_mix_no_request(platform: Plat
         live = epochs.get(body["epoch"], Slot.BLUE)
         assert (body["slot"], body["version"]) == (live, "1.0.0" if live is Slot.BLUE else "2.0.0")
     assert {body["epoch"] for body in bodies} >= epochs.keys()
+
+
+def test_what_is_deployed_is_shown(platform: Platform) -> None:
+    listed = platform.client.get("/models").json()
+    assert listed["models"][MODEL]["slots"].keys() == {"blue", "green"}
+    assert {replica["deployment"] for replica in listed["replicas"]} == {"ModelRouter", "SlotBlue", "SlotGreen"}
+    one = platform.client.get(f"/models/{MODEL}").json()
+    assert one["slots"]["blue"]["input"]["type"] == "array"
+    assert platform.client.get("/models/health").json()["status"] == "healthy"
+    assert f'model="{MODEL}"' in platform.client.get("/models/metrics").text
+
+
+def test_a_shadow_is_asked_and_counted_and_answers_nobody(platform: Platform) -> None:
+    since = time.time()
+    platform.route(blue="1.0.0", green="2.0.0", shadow=True)
+    assert {platform.predict().json()["version"] for _ in range(5)} == {"1.0.0"}
+
+    def copies() -> tuple[int, int]:
+        windows = platform.store.windows(MODEL, since=since - 2, version="2.0.0")
+        return sum(item.shadow_requests for item in windows), sum(item.shadow_agreed for item in windows)
+
+    wait_for(lambda: copies() == (5, 0))
+
+
+def test_a_broken_version_never_becomes_ready_and_costs_the_live_one_nothing(platform: Platform) -> None:
+    broken = write_constant(platform.folder / MODEL / "3.0.0", 3.0)
+    (broken / "model.skops").write_bytes(b"broken on purpose")
+    platform.route(blue="1.0.0", green="3.0.0")
+    wait_for(lambda: "failed" in slot_readiness(platform.replicas(), Slot.GREEN, MODEL, "3.0.0").reason)
+    assert platform.predict().json()["version"] == "1.0.0"
+    platform.route(blue="1.0.0", green="3.0.0", live=Slot.GREEN)
+    refused = platform.predict()
+    assert refused.status_code == 503
+    assert "cannot be loaded" in refused.json()["detail"]
+    platform.route(blue="1.0.0", green="3.0.0")
+    assert platform.predict().json()["version"] == "1.0.0"
+
+
+def test_a_killed_slot_replica_comes_back_with_its_version(platform: Platform) -> None:
+    platform.route(blue="1.0.0")
+    before = next(replica for replica in platform.replicas() if replica.slot is Slot.BLUE)
+    platform.kill("SlotBlue")
+    wait_for(
+        lambda: any(
+            replica.slot is Slot.BLUE and replica.replica_id != before.replica_id for replica in platform.replicas()
+        )
+    )
+    answer = platform.predict()
+    assert (answer.status_code, answer.json()["version"]) == (200, "1.0.0")

@@ -55,12 +55,11 @@ class Desk:
         return Reply(ReplyKind.ANSWERED, worker.served.version, _answer(found))
 
     def describe(self, model: str, version: str) -> dict[str, Any]:
-        """Kind and schemas of a version.
-
-        Raises:
-            NotHeldError: this replica does not have it.
-        """
-        return self._keeper.worker(model, version).served.description()
+        """Kind and schemas of a version; empty where this replica does not hold it."""
+        try:
+            return self._keeper.worker(model, version).served.description()
+        except NotHeldError:
+            return {}
 
 
 def question_of(instances: list[Any], parameters: dict[str, Any]) -> bytes:

@@ -90,6 +90,11 @@ class Dispatcher:
             task.add_done_callback(self._shadows.discard)
         return Answered(reply.version, slot, choice.epoch, reply.body, seconds)
 
+    @property
+    def copies(self) -> int:
+        """Copies for a shadow that are under way."""
+        return len(self._shadows)
+
     async def close(self) -> None:
         """Drop the copies under way."""
         for task in self._shadows:

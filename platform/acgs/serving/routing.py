@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from acgs.errors import AcgsError, UnavailableError
+from acgs.errors import AcgsError, InvalidInputError, UnavailableError
 from acgs.registry.semver import ModelName, parse
 
 RESERVED_NAMES: Final = frozenset({"health", "metrics"})
@@ -24,7 +24,10 @@ _HASH_SPACE: Final = float(2 ** (8 * _HASH_BYTES))
 
 
 def _known_version(text: str) -> str:
-    return str(parse(text))
+    try:
+        return str(parse(text))
+    except InvalidInputError as error:
+        raise ValueError(error.message) from None
 
 
 SemVer = Annotated[str, AfterValidator(_known_version)]

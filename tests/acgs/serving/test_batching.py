@@ -1,0 +1,97 @@
+"""Requests that wait go through a model together, and none spoils another's answer."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from acgs.errors import InvalidInputError
+from acgs.serving.batching import MAX_JOINED, RetiredError, Worker
+from acgs.serving.runtimes.runtime import ModelFailedError
+from tests.acgs.serving.doubles import StandIn, version
+
+
+def held_up(runtime: StandIn) -> Worker:
+    """A worker whose model is busy with a first request."""
+    worker = Worker(version(runtime))
+    worker.submit([0], {})
+    assert runtime.entered.wait(60)
+    return worker
+
+
+def test_what_waits_goes_through_together_and_everyone_gets_their_own() -> None:
+    gate = threading.Event()
+    runtime = StandIn(gate=gate)
+    worker = held_up(runtime)
+    waiting = [worker.submit([number, number + 0.5], {}) for number in range(5)]
+    gate.set()
+    assert [job.result(60).values for job in waiting] == [[2 * n, 2 * n + 1] for n in range(5)]
+    assert runtime.calls == [1, 10]
+
+
+def test_a_model_that_gains_nothing_is_asked_one_by_one() -> None:
+    gate = threading.Event()
+    runtime = StandIn(joins=False, gate=gate)
+    worker = held_up(runtime)
+    waiting = [worker.submit([number], {}) for number in range(3)]
+    gate.set()
+    assert [job.result(60).values for job in waiting] == [[0], [2], [4]]
+    assert runtime.calls == [1, 1, 1, 1]
+
+
+def test_a_batch_is_bounded() -> None:
+    gate = threading.Event()
+    runtime = StandIn(gate=gate)
+    worker = held_up(runtime)
+    waiting = [worker.submit([1] * 100, {}) for _ in range(8)]
+    gate.set()
+    for job in waiting:
+        job.result(60)
+    assert max(runtime.calls) < MAX_JOINED + 100
+
+
+def test_only_requests_with_the_same_parameters_are_joined() -> None:
+    gate = threading.Event()
+    worker = held_up(StandIn(gate=gate))
+    two, three, again = (worker.submit([1], parameters) for parameters in ({}, {"factor": 3}, {}))
+    gate.set()
+    assert [job.result(60).values for job in (two, three, again)] == [[2], [3], [2]]
+
+
+def test_one_request_that_fails_spoils_no_other() -> None:
+    gate = threading.Event()
+    worker = held_up(StandIn(gate=gate))
+    good, fails, wrong, also = (worker.submit(instances, {}) for instances in ([1], [-1], ["x"], [2]))
+    gate.set()
+    assert (good.result(60).values, also.result(60).values) == ([2], [4])
+    with pytest.raises(ModelFailedError):
+        fails.result(60)
+    with pytest.raises(InvalidInputError, match=r"instances\.0"):
+        wrong.result(60)
+
+
+def test_a_retired_version_answers_what_it_took_and_is_then_let_go() -> None:
+    gate = threading.Event()
+    runtime = StandIn(gate=gate)
+    worker = held_up(runtime)
+    taken = worker.submit([4], {})
+    worker.retire()
+    with pytest.raises(RetiredError):
+        worker.submit([5], {})
+    assert not runtime.closed.is_set()
+    gate.set()
+    assert taken.result(60).values == [8]
+    assert worker.join(60)
+    assert runtime.closed.is_set()
+
+
+def test_a_request_that_nobody_waits_for_any_more_is_not_computed() -> None:
+    gate = threading.Event()
+    runtime = StandIn(gate=gate)
+    worker = held_up(runtime)
+    dropped, kept = worker.submit([1] * 7, {}), worker.submit([1], {})
+    assert dropped.cancel()
+    gate.set()
+    kept.result(60)
+    assert runtime.calls == [1, 1]
