@@ -85,6 +85,10 @@ class BlobStore(Protocol):
         """What lies under a name; None if nothing does."""
         ...
 
+    def size(self, name: str) -> int | None:
+        """How many bytes lie under a name, without reading them; None if nothing does."""
+        ...
+
     def touch(self, name: str) -> bool:
         """Make the blob as young as one written now, so that a clean-up by age spares it; False if there is none."""
         ...

@@ -129,10 +129,24 @@ def _make_room(place: Path, size: int) -> None:
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """One fetch to a target at a time, over all processes; the next one finds it there."""
-    descriptor = os.open(target.parent / f".{target.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """One fetch to a target at a time, over all processes; the next one finds it there. No lock file is left."""
+    path = target.parent / f".{target.name}.lock"
+    descriptor = _locked(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            # Who held it removed it at the end: then another may hold a new one under the same name.
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
         os.close(descriptor)

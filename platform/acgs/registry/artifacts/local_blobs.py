@@ -88,6 +88,14 @@ class LocalBlobs:
             except FileNotFoundError:
                 return None
 
+    def size(self, name: str) -> int | None:
+        """See `BlobStore.size`."""
+        with self._failures(f"look at {name}"):
+            try:
+                return self._path(name).stat().st_size
+            except FileNotFoundError:
+                return None
+
     def touch(self, name: str) -> bool:
         """See `BlobStore.touch`."""
         with self._failures(f"touch {name}"), self._locked(fcntl.LOCK_SH):

@@ -104,6 +104,11 @@ class S3Blobs:
         head = self._head(name)
         return None if head is None else Stored(head["ContentLength"], head.get("Metadata", {}).get(_DIGEST))
 
+    def size(self, name: str) -> int | None:
+        """See `BlobStore.size`."""
+        head = self._head(name)
+        return None if head is None else int(head["ContentLength"])
+
     def touch(self, name: str) -> bool:
         """See `BlobStore.touch`: a copy onto itself, in the store."""
         head = self._head(name)

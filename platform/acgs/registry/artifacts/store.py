@@ -90,8 +90,7 @@ class ArtifactStore:
     def missing(self, manifest: Manifest) -> list[str]:
         """Names of the chunks that are not there, or have another size. No byte is read."""
         sizes = {chunk.name: chunk.stored_size for entry in manifest.files for chunk in entry.chunks}
-        found = {name: self._blobs.stat(CHUNKS + name) for name in sizes}
-        return [name for name, stored in found.items() if stored is None or stored.size != sizes[name]]
+        return [name for name, size in sizes.items() if self._blobs.size(CHUNKS + name) != size]
 
     def rewrap(self, manifest: Manifest) -> Manifest:
         """The manifest under the provider's present key, the same one if it is already. No chunk is touched.

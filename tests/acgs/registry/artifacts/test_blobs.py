@@ -26,6 +26,7 @@ def test_what_was_put_is_got_and_described(blobs: BlobStore) -> None:
     assert blobs.put_if_absent("chunks/abcd", b"data")
     assert blobs.get("chunks/abcd") == b"data"
     assert blobs.stat("chunks/abcd") == Stored(4, hashlib.sha256(b"data").hexdigest())
+    assert blobs.size("chunks/abcd") == 4
 
 
 def test_a_blob_is_never_replaced(blobs: BlobStore) -> None:
@@ -46,6 +47,7 @@ def test_an_absent_blob_is_named(blobs: BlobStore) -> None:
     with pytest.raises(BlobMissingError, match="chunks/none"):
         blobs.get("chunks/none")
     assert blobs.stat("chunks/none") is None
+    assert blobs.size("chunks/none") is None
     assert not blobs.touch("chunks/none")
     assert not blobs.delete("chunks/none")
     assert blobs.read("chunks/none") is None

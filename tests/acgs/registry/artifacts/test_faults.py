@@ -54,15 +54,18 @@ def test_a_flipped_byte_in_any_stored_chunk_is_reported_and_nothing_is_returned(
         with pytest.raises(IntegrityError, match=name[:16]):
             local_store.fetch(manifest, tmp_path / "fetched")
         file.write_bytes(sound)
-    assert sorted(entry.name for entry in tmp_path.iterdir() if "fetched" in entry.name) == [".fetched.lock"]
+    assert sorted(entry.name for entry in tmp_path.iterdir() if "fetched" in entry.name) == []
 
 
 def test_a_missing_chunk_is_named_by_file_and_number(
     local_store: ArtifactStore, manifest: Manifest, tmp_path: Path
 ) -> None:
     entry = next(entry for entry in manifest.files if entry.path == WEIGHTS)
+    assert local_store.missing(manifest) == []
     stored_file(tmp_path, entry.chunks[4].name).unlink()
-    (finding,) = local_store.verify(manifest)
+    stored_file(tmp_path, entry.chunks[5].name).write_bytes(b"cut off")
+    assert local_store.missing(manifest) == [entry.chunks[4].name, entry.chunks[5].name]
+    finding = local_store.verify(manifest)[0]
     assert (finding.fault, finding.path, finding.chunk) == (Fault.MISSING, WEIGHTS, 4)
     with pytest.raises(BlobMissingError, match=entry.chunks[4].name):
         local_store.fetch(manifest, tmp_path / "fetched")
@@ -175,7 +178,7 @@ def test_a_full_disk_stops_a_fetch_and_leaves_nothing(
             patch.setattr(os, name, failing(errno.ENOSPC, calls, getattr(os, name)))
             with pytest.raises(UnavailableError, match="disk is full"):
                 local_store.fetch(manifest, tmp_path / "fetched")
-        assert sorted(entry.name for entry in tmp_path.iterdir() if "fetched" in entry.name) == [".fetched.lock"]
+        assert sorted(entry.name for entry in tmp_path.iterdir() if "fetched" in entry.name) == []
     assert local_store.fetch(manifest, tmp_path / "fetched").is_dir()
 
 

@@ -130,13 +130,14 @@ def test_fetches_to_one_folder_at_once_agree(local_store: ArtifactStore, adapter
         except BaseException as error:  # noqa: BLE001
             failures.append(error)
 
-    threads = [threading.Thread(target=fetch) for _ in range(4)]
+    threads = [threading.Thread(target=fetch) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert failures == []
     assert folder_differences(tmp_path / "fetched", expected(manifest)) == []
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_rotated_key_rewraps_without_touching_a_chunk(blobs: BlobStore, adapter: Path, tmp_path: Path) -> None:
