@@ -12,6 +12,7 @@ MODULES = (
     "decision",
     "audit",
     "registry",
+    "registry",
     "scenarios",
     "guard",
     "pii",
