@@ -12,7 +12,6 @@ MODULES = (
     "decision",
     "audit",
     "registry",
-    "registry",
     "scenarios",
     "guard",
     "pii",
