@@ -76,7 +76,7 @@ def _classification(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, s
         good = sum(right(label, value) for label, value in pairs)
         lower, upper = 1 - proportion_upper(n - good, n), proportion_upper(good, n)
         return _result(name, good / n, (lower, upper), limit, n, method="Clopper-Pearson")
-    classes = {repr(label): number for number, label in enumerate(sorted({repr(label) for label, _ in pairs}))}
+    classes = {name: number for number, name in enumerate(sorted({repr(label) for label, _ in pairs}))}
     if len(classes) > MAX_CLASSES:
         return could_not_run(_TYPE, name, f"more than {MAX_CLASSES} different labels are no classes", n=n)
     # An answer that is no class of the labels is a class of its own, which is never right.

@@ -1,11 +1,4 @@
-"""A model's life from training output to production, as a Python interface; `acgs registry` and `acgs release` use it.
-
-manager = MLOpsManager()
-version = manager.create_model_version("triage", Path("model"), performance_metrics={"accuracy": 0.91})
-manager.stage_model("triage", version["version"], data=Path("held_out.jsonl"))
-manager.deploy_model("triage", version["version"])
-manager.rollback_model("triage", reason="complaints from ward 3")
-"""
+"""The manager: everything that is done to versions, over the parts that the settings name."""
 
 from __future__ import annotations
 
@@ -18,17 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from acgs.audit.entry_index import EntryIndex
 from acgs.audit.installation import audit_directory, signing_key
-from acgs.audit.log import AuditLog
-from acgs.audit.proofs import prove_inclusion
+from acgs.audit.layout import DEFAULT_ORIGIN
+from acgs.audit.notes import VerifierKey
 from acgs.audit.receipts import utc_instant
 from acgs.audit.sequencer import sequence
+from acgs.audit.trust import publish_key
 from acgs.constitution.lock import LockedConstitution
 from acgs.constitution.source import load_locked
-from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
+from acgs.errors import InvalidInputError, UnavailableError
 from acgs.governance.assembly import open_governor
 from acgs.governance.decision import Governor
+from acgs.mlops.audit_proofs import EventProver
+from acgs.mlops.traffic_figures import traffic_figures
 from acgs.registry.artifacts.transfer import ProgressCallback
 from acgs.registry.catalogue import Record
 from acgs.registry.describing import describe, kind_of
@@ -289,7 +284,7 @@ class MLOpsManager:
                 }
                 for replica in replicas
             ],
-            "traffic": _traffic(self.serving.windows(model_name, since=now - 60.0)),
+            "traffic": traffic_figures(self.serving.windows(model_name, since=now - 60.0)),
         }
 
     def get_mlops_dashboard(self) -> dict[str, Any]:
@@ -306,7 +301,10 @@ class MLOpsManager:
             "server_timestamp": utc_instant(),
             "epoch": table.epoch,
             "models": {
-                name: {"live": live_version(table, name), "traffic": _traffic(self.serving.windows(name, since=since))}
+                name: {
+                    "live": live_version(table, name),
+                    "traffic": traffic_figures(self.serving.windows(name, since=since)),
+                }
                 for name in sorted({line.name for line in versions} | set(table.models))
             },
             "model_versions": len(versions),
@@ -323,14 +321,16 @@ class MLOpsManager:
         """
         self.registry.carry_over()
         audit = audit_directory(self.settings)
+        key = signing_key(self.settings)
         with suppress(UnavailableError):  # the platform's own sequencer is at work
-            sequence(audit, signing_key(self.settings))
+            sequence(audit, key)
+        publish_key(audit, VerifierKey(DEFAULT_ORIGIN, key.public))
         deployments = self.deployments.of_model(model_name)
         digests = {link.digest for deployment in deployments for link in deployment.evidence}
         events = self.registry.events.events(name=model_name)
         if not events:
             self.registry.get(model_name)
-        with _Prover(audit.log) as prover:
+        with EventProver(audit.log) as prover:
             return assemble(
                 model_name,
                 live_spans(self.serving.tables(), model_name),
@@ -414,50 +414,3 @@ class MLOpsManager:
 
     def _documents(self, record: Record, kind: str) -> list[SignedDocument]:
         return self.deployments.documents(record.facts.name, record.facts.version, kind)
-
-
-class _Prover:
-    """Proves that the audit log holds events."""
-
-    def __init__(self, folder: Path) -> None:
-        self._log = AuditLog.open(folder)
-        self._index = EntryIndex(folder)
-        self._index.catch_up(self._log)
-
-    def prove(self, event: LifecycleEvent) -> str | None:
-        position = self._index.by_name(event.event_id)
-        if position is None:
-            return None
-        if self._log.entry(position) != event.entry().entry():
-            raise IntegrityError(f"the audit log tells another story of event {event.event_id} than the database")
-        return prove_inclusion(self._log, position).text()
-
-    def __enter__(self) -> _Prover:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._index.close()
-
-
-def _traffic(windows: list[Any]) -> dict[str, dict[str, float | int | None]]:
-    """Requests, errors and latency by version."""
-    found: dict[str, list[Any]] = {}
-    for window in windows:
-        found.setdefault(window.version, []).append(window)
-    return {version: _figures(of) for version, of in sorted(found.items())}
-
-
-def _figures(windows: list[Any]) -> dict[str, float | int | None]:
-    times = sorted(seconds for window in windows for seconds in window.latencies)
-    requests, errors = sum(w.requests for w in windows), sum(w.errors for w in windows)
-
-    def quantile(share: float) -> float | None:
-        return times[min(len(times) - 1, int(share * len(times)))] * 1000 if times else None
-
-    return {
-        "requests": requests,
-        "errors": errors,
-        "error_rate": errors / requests if requests else None,
-        "latency_ms_p50": quantile(0.5),
-        "latency_ms_p95": quantile(0.95),
-    }
