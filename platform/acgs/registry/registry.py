@@ -219,8 +219,9 @@ class Registry:
         return {record.facts.reference: manifest_of(record) for record in self.catalogue.records()}
 
     def cached(self) -> list[Path]:
-        """Folders of fetched files, each named by the digest of what it should hold."""
-        return sorted(self._cache.iterdir()) if self._cache.is_dir() else []
+        """Folders of fetched files, each named by the digest of what it should hold; not those in the making."""
+        places = self._cache.iterdir() if self._cache.is_dir() else ()
+        return sorted(place for place in places if not place.name.startswith("."))
 
     def _trusted_manifest(self, record: Record) -> Manifest:
         if record.removed_at is not None:

@@ -1,0 +1,106 @@
+"""What a promotion must be able to show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from acgs.audit.keys import SigningKey
+from acgs.audit.receipts import utc_instant
+from acgs.errors import IntegrityError
+from acgs.registry.model_version import VersionFacts
+from acgs.release.documents import sign_document
+from acgs.release.requirements import Case, NotReleasableError, judge
+from acgs.serving.deployments.documents import Document, SignedDocument
+from acgs.serving.deployments.record import Approval
+
+KEY = SigningKey.generate()
+FACTS = VersionFacts(
+    name="triage",
+    version="1.1.0",
+    kind="files",
+    artifact_digest="a" * 64,
+    artifact_bytes=1,
+    constitution_digest="c" * 64,
+    constitutional_hash="cdd01ef066bc6cf2",
+    created_at="2026-11-01T00:00:00.000000Z",
+    created_by="mia",
+)
+
+
+def document(kind: str, verdict: str = "PASS", *, key: SigningKey = KEY, **more: object) -> SignedDocument:
+    fields: dict[str, object] = {
+        "kind": kind,
+        "model": "triage",
+        "version": "1.1.0",
+        "facts_digest": FACTS.digest(),
+        "constitution_digest": "c" * 64,
+        "baseline": "1.0.0" if kind == "contract" else None,
+        "verdict": verdict,
+        "body": {"n": 1},
+        "made_by": "mia",
+        "made_at": utc_instant(),
+    }
+    return sign_document(Document.model_validate(fields | more), key)
+
+
+GOOD = Case(FACTS, "1.0.0", "c" * 64, "mia", [document("staging")], [document("contract")], [])
+
+
+def approval(actor: str, signed: SignedDocument) -> Approval:
+    return Approval(actor=actor, document=signed.document.digest(), reason="known bias of the data", at=utc_instant())
+
+
+def test_staging_and_contract_that_pass_are_enough() -> None:
+    grounds = judge(GOOD, KEY.public)
+    assert [(link.kind, link.verdict) for link in grounds.evidence] == [("staging", "PASS"), ("contract", "PASS")]
+    assert grounds.approvals == ()
+
+
+def test_a_first_version_needs_no_contract() -> None:
+    grounds = judge(replace(GOOD, baseline=None, contracts=[]), KEY.public)
+    assert [link.kind for link in grounds.evidence] == ["staging"]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (replace(GOOD, staging=[]), "never staged"),
+        (replace(GOOD, contracts=[]), "not held against 1.0.0"),
+        (replace(GOOD, baseline="0.9.0"), "not held against 0.9.0"),
+        (replace(GOOD, constitution_digest="d" * 64), "another constitution"),
+        (replace(GOOD, staging=[document("staging", facts_digest="e" * 64)]), "another state"),
+        (replace(GOOD, staging=[document("staging", "FAIL"), document("staging")]), "says FAIL"),
+        (replace(GOOD, contracts=[document("contract", "INSUFFICIENT")]), "says INSUFFICIENT"),
+    ],
+)
+def test_what_is_missing_or_does_not_pass_blocks(case: Case, words: str) -> None:
+    with pytest.raises(NotReleasableError, match=words):
+        judge(case, KEY.public)
+
+
+def test_a_document_that_was_changed_or_signed_by_another_blocks() -> None:
+    signed = document("staging", "FAIL")
+    changed = signed.model_copy(update={"document": signed.document.model_copy(update={"verdict": "PASS"})})
+    for bad in (changed, document("staging", key=SigningKey.generate())):
+        with pytest.raises(IntegrityError):
+            judge(replace(GOOD, staging=[bad]), KEY.public)
+
+
+def test_two_others_may_override_together() -> None:
+    failed = document("contract", "FAIL")
+    case = replace(GOOD, contracts=[failed])
+    noor, olu = approval("noor", failed), approval("olu", failed)
+    grounds = judge(replace(case, approvals=[noor, olu]), KEY.public)
+    assert {given.actor for given in grounds.approvals} == {"noor", "olu"}
+    assert grounds.evidence[1].verdict == "FAIL"
+    not_enough = (
+        [noor],
+        [noor, noor],
+        [noor, approval("mia", failed)],
+        [noor, approval("olu", document("contract", "FAIL", body={"n": 2}))],
+    )
+    for given in not_enough:
+        with pytest.raises(NotReleasableError, match="approvers other than who promotes"):
+            judge(replace(case, approvals=given), KEY.public)
