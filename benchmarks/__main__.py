@@ -12,6 +12,7 @@ MODULES = (
     "decision",
     "audit",
     "registry",
+    "catalogue",
     "scenarios",
     "guard",
     "pii",

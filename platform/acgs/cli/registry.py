@@ -6,7 +6,7 @@ import getpass
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -119,7 +119,7 @@ def list_versions(
     """List versions, highest first."""
     lines = _open(Settings()).find(name, limit=limit)
     if as_json:
-        write_json([asdict(line) for line in lines])
+        write_json([line._asdict() for line in lines])
         return
     state = {True: "held", False: ""}
     write_table(
@@ -262,7 +262,8 @@ def gc(
         dry_run=not apply,
     )
     if as_json:
-        write_json(asdict(done))
+        choices = [{"version": c.version.reference, "stays": c.stays, "reason": c.reason} for c in done.choices]
+        write_json({**asdict(replace(done, choices=())), "choices": choices})
         return
     rows = [(c.version.reference, "stays" if c.stays else "goes", c.reason) for c in done.choices]
     write_table("removed" if apply else "what would be removed (--apply does it)", ("version", "files", "why"), rows)

@@ -82,7 +82,7 @@ class SqlCatalogue:
         if name is not None:
             query = query.where(_VERSION.name == name)
         with reading(self._engine) as connection:
-            return [Summary(**row._mapping) for row in connection.execute(query)]
+            return [Summary._make(row) for row in connection.execute(query)]
 
     def names(self) -> list[str]:
         """See `Catalogue.names`."""
