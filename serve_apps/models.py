@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
@@ -15,9 +16,14 @@ from ray.serve.handle import DeploymentHandle
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from acgs.serving.channels import Channels
     from acgs.serving.desk import Reply
+    from acgs.serving.routing import Slot
 
 BLUE, GREEN, ROUTER = "SlotBlue", "SlotGreen", "ModelRouter"
+HOLD_SECONDS = 5.0
+"""A slot's replica that is to go ends within this."""
+LOOK_SECONDS = 0.5
 
 
 @serve.deployment
@@ -34,6 +40,7 @@ class ModelSlot:
         identity = ReplicaIdentity(context.replica_tag, context.deployment)
         # In a thread: with Serve's fast path this loop is the replica's own.
         self._replica = await asyncio.to_thread(open_slot, Slot(slot), identity)
+        await self._replica.listen()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """A table may come this way too; the highest epoch wins. Returns at once: until then Serve routes nothing."""
@@ -52,6 +59,10 @@ class ModelSlot:
         reply = await self._replica.desk.ask(model, version, question)
         return reply.kind.value, reply.version, reply.body
 
+    async def hold(self) -> None:
+        """A request that only lasts: while it does, Serve does not take the slot for idle."""
+        await asyncio.sleep(HOLD_SECONDS)
+
     def describe(self, model: str, version: str) -> dict[str, Any]:
         """See `Desk.describe`."""
         return self._replica.desk.describe(model, version)
@@ -59,6 +70,7 @@ class ModelSlot:
     async def __del__(self) -> None:
         replica = getattr(self, "_replica", None)
         if replica is not None:
+            await replica.leave()
             await asyncio.to_thread(replica.close)
 
 
@@ -71,16 +83,20 @@ class ModelRouter:
         self, blue: DeploymentHandle, green: DeploymentHandle
     ) -> None:
         from acgs.observability.logs import configure_logs
+        from acgs.serving.channels import Channels
         from acgs.serving.routing import Slot
         from serve_apps.models_router import open_router
         from serve_apps.models_slot import ReplicaIdentity
 
         configure_logs("INFO")
         self._handles = {Slot.BLUE: blue, Slot.GREEN: green}
-        asks = {slot: _asking(handle) for slot, handle in self._handles.items()}
+        self._channels = Channels()
+        asks = {slot: _asking(slot, handle, self._channels) for slot, handle in self._handles.items()}
         context = serve.get_replica_context()
         identity = ReplicaIdentity(context.replica_tag, context.deployment)
         self._replica = await asyncio.to_thread(open_router, identity, asks)
+        self._tasks = [asyncio.create_task(self._hold(slot)) for slot in self._handles]
+        self._tasks.append(asyncio.create_task(self._connect()))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         from serve_apps.models_routes import build_app
@@ -100,6 +116,28 @@ class ModelRouter:
         """Called by Serve."""
         self._replica.check()
 
+    async def _hold(self, slot: Slot) -> None:
+        """Keep a slot awake as long as the table names something for it.
+
+        The candidate is loaded before anybody asks for it, and the version to roll back to stays warm.
+        """
+        from acgs.errors import UnavailableError
+
+        while True:
+            if self._replica.table.wanted_in(slot):
+                with suppress(UnavailableError):
+                    await _reached(self._handles[slot].hold.remote())
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _connect(self) -> None:
+        """Keep up with the slot replicas of this machine."""
+        from acgs.errors import UnavailableError
+
+        while True:
+            with suppress(UnavailableError):
+                await self._channels.follow(await asyncio.to_thread(self._replica.live_replicas))
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _describe(self, slot: str, model: str, version: str) -> dict[str, Any]:
         from acgs.serving.routing import Slot
 
@@ -108,15 +146,21 @@ class ModelRouter:
     async def __del__(self) -> None:
         replica = getattr(self, "_replica", None)
         if replica is not None:
+            for task in self._tasks:
+                task.cancel()
             await replica.close()
+            self._channels.close()
             await asyncio.to_thread(replica.stop)
 
 
-def _asking(handle: DeploymentHandle) -> Callable[[str, str, bytes], Awaitable[Reply]]:
-    """`Ask` over a handle."""
+def _asking(slot: Slot, handle: DeploymentHandle, channels: Channels) -> Callable[[str, str, bytes], Awaitable[Reply]]:
+    """`Ask` over a channel of this machine where one is free, else by Serve."""
     from acgs.serving.desk import Reply, ReplyKind
 
     async def ask(model: str, version: str, question: bytes) -> Reply:
+        channel = channels.pick(slot)
+        if channel is not None:
+            return await channel.ask(model, version, question)
         kind, answered, body = await _reached(handle.ask.remote(model, version, question))
         return Reply(ReplyKind(kind), answered, body)
 
@@ -129,7 +173,7 @@ async def _reached(response: Any) -> Any:
     Raises:
         UnavailableError: it was lost on the way, or is at its limit.
     """
-    from ray.exceptions import RayActorError, RayTaskError
+    from ray.exceptions import RayError
     from ray.serve.exceptions import BackPressureError, RayServeException
 
     from acgs.errors import UnavailableError
@@ -138,7 +182,7 @@ async def _reached(response: Any) -> Any:
         return await response
     except BackPressureError as error:
         raise UnavailableError("the slot has as many requests as it takes; try again") from error
-    except (RayActorError, RayTaskError, RayServeException) as error:
+    except (RayError, RayServeException) as error:
         raise UnavailableError(f"the slot was lost ({type(error).__name__}); try again") from error
 
 

@@ -119,7 +119,7 @@ class RouterReplica:
 
     def listing(self) -> dict[str, Any]:
         """All models, their slots and how far each replica is. Blocks on the store."""
-        table, replicas = self.table, self._live()
+        table, replicas = self.table, self.live_replicas()
         return {
             "epoch": table.epoch,
             "models": {name: _route(table, name, replicas) for name in sorted(table.models)},
@@ -135,7 +135,7 @@ class RouterReplica:
         if name not in self.table.models:
             raise UnknownModelError
         table = self.table
-        return {"model": name, "epoch": table.epoch, **_route(table, name, self._live())}
+        return {"model": name, "epoch": table.epoch, **_route(table, name, self.live_replicas())}
 
     def health(self) -> dict[str, Any]:
         """Whether this router follows the table, and what is wrong otherwise."""
@@ -178,7 +178,8 @@ class RouterReplica:
     def _state(self) -> ReplicaState:
         return ReplicaState(*self._identity, None, self.table.epoch, self._started_at, time.time())
 
-    def _live(self) -> list[ReplicaState]:
+    def live_replicas(self) -> list[ReplicaState]:
+        """Replicas that reported lately. Blocks on the store."""
         return self._store.replicas(alive_since=time.time() - LOST_AFTER_SECONDS)
 
     def _hand_over(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from acgs.errors import InvalidInputError, UnavailableError
+from acgs.serving.channel import ChannelServer
 from acgs.serving.desk import Desk
 from acgs.serving.fetching import Fetch, FolderStore
 from acgs.serving.keeper import Keeper, loader
@@ -44,6 +45,8 @@ class SlotReplica:
         self._keeper = Keeper(slot, loader(fetch), self._reporter.changed)
         self._watch = TableWatch(store, self._keeper.follow, poll_seconds=models.poll_seconds)
         self.desk = Desk(self._keeper)
+        self._server = ChannelServer(self.desk)
+        self._channel: str | None = None
 
     def open(self) -> None:
         """Load all that the table names. What fails is reported, and does not keep the other models from serving.
@@ -55,6 +58,15 @@ class SlotReplica:
         self._reporter.start()
         if not self._keeper.settle(self._load_timeout):
             raise UnavailableError(f"the versions of the slot are not loaded after {self._load_timeout:g} s")
+
+    async def listen(self) -> None:
+        """Answer routers of this machine on a socket file; call in the event loop that answers."""
+        self._channel = await self._server.open()
+        self._reporter.changed()
+
+    async def leave(self) -> None:
+        """Take no more from the socket file, and answer what came."""
+        await self._server.close()
 
     def offer(self, table: RoutingTable) -> None:
         """Take a table that came by `user_config`."""
@@ -74,7 +86,9 @@ class SlotReplica:
     def _state(self) -> ReplicaState:
         # The epoch first: the holdings read after it are at least as new.
         epoch = self._watch.table.epoch
-        return ReplicaState(*self._identity, self._slot, epoch, self._started_at, time.time(), self._keeper.holdings())
+        return ReplicaState(
+            *self._identity, self._slot, epoch, self._started_at, time.time(), self._keeper.holdings(), self._channel
+        )
 
 
 def open_slot(slot: Slot, identity: ReplicaIdentity) -> SlotReplica:

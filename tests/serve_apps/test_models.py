@@ -47,8 +47,9 @@ class Application:
             ReplicaIdentity("router-1", "ModelRouter"), self.store, {slot: self._ask(slot) for slot in Slot},
             constitution=constitution, settings=Settings(**limits), models=models,
         )  # fmt: skip
-        for replica in (*self.slots.values(), self.router):
+        for replica in self.slots.values():
             replica.open()
+        self.router.open()
         self.client = TestClient(build_app(self.router, self.describe), raise_server_exceptions=False)
 
     def _ask(self, slot: Slot) -> Ask:

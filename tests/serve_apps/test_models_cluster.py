@@ -75,7 +75,7 @@ def wait_for(fact: Callable[[], bool]) -> None:
 
 @pytest.fixture(scope="module")
 def platform(platform_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """The shipped application with one replica of each deployment, and two versions on disk."""
+    """The shipped application, which rests until someone asks, and two versions on disk."""
     folder = tmp_path_factory.mktemp("models")
     for version, value in VALUES.items():
         write_constant(folder / MODEL / version, value)
@@ -87,7 +87,7 @@ def platform(platform_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFa
         "RATE_LIMIT_BURST_CAPACITY": "10000",
     }
     for deployment in models["deployments"]:
-        deployment["autoscaling_config"] |= {"min_replicas": 1, "initial_replicas": 1, "max_replicas": 1}
+        deployment["autoscaling_config"]["max_replicas"] = 1
     path = folder / "serve.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     port = int(platform_cluster.url.rsplit(":", 1)[1])

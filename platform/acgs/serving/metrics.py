@@ -5,6 +5,7 @@ Labels are bounded: models of the routing table, slots, outcomes, and the versio
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -69,6 +70,7 @@ class ModelMetrics:
         return generate_latest(self._registry)
 
 
+@lru_cache(maxsize=1024)
 def _label(version: str) -> str:
     """A version without pre-release and build: candidates of one release share a series."""
     return str(parse(version).finalize_version())

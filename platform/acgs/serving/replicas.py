@@ -48,6 +48,8 @@ class ReplicaState:
     started_at: float
     heartbeat: float
     versions: tuple[Holding, ...] = ()
+    channel: str | None = None
+    """Socket file of a slot's replica, for routers on the same machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ class SqlServingStore:
             "started_at": state.started_at,
             "heartbeat": state.heartbeat,
             "versions": _HOLDINGS.dump_json(state.versions).decode(),
+            "channel": state.channel,
         }
         with writing(self._engine, f"{_STATES_SUBJECT}.{state.replica_id}") as connection:
             statement = _upsert(connection, REPLICA_TABLE).values(values)

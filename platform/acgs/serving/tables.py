@@ -28,6 +28,7 @@ REPLICA_TABLE: Final = Table(
     Column("started_at", Double, nullable=False),
     Column("heartbeat", Double, nullable=False),
     Column("versions", Text, nullable=False),
+    Column("channel", Text),
 )
 
 WINDOW_TABLE: Final = Table(

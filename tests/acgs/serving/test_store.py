@@ -141,7 +141,7 @@ def test_what_was_live_when_is_read_from_the_tables(store: ServingStore) -> None
 def test_the_last_word_of_a_replica_counts_until_it_falls_silent_or_signs_off(store: ServingStore) -> None:
     held = Holding(model="triage", version="1.0.0", phase=Phase.READY, load_seconds=0.5)
     failed = Holding(model="other", version="2.0.0", phase=Phase.FAILED, reason="no such folder")
-    slot = ReplicaState("b1", "SlotBlue", Slot.BLUE, 3, 90.0, 100.0, (held, failed))
+    slot = ReplicaState("b1", "SlotBlue", Slot.BLUE, 3, 90.0, 100.0, (held, failed), "/tmp/socket")
     router = ReplicaState("r1", "ModelRouter", None, 3, 91.0, 105.0)
     store.report(replace(slot, epoch=1, versions=()))
     store.report(slot)

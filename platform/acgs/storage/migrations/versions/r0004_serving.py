@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Double, nullable=False),
         sa.Column("heartbeat", sa.Double, nullable=False),
         sa.Column("versions", sa.Text, nullable=False),
+        sa.Column("channel", sa.Text),
         sa.PrimaryKeyConstraint("replica_id", name="pk_serving_replicas"),
     )
     op.create_table(
