@@ -51,6 +51,18 @@ class Settings(BaseSettings):
     pii_digest_key: SecretStr | None = Field(None, alias="ACGS_PII_DIGEST_KEY", description="keys PII digests")
     redis_url: SecretStr | None = Field(None, alias="REDIS_URL", description="shared cache; default: in process")
 
+    # Who may do what.
+    token_issuer: str = Field("acgs", alias="ACGS_TOKEN_ISSUER", description="claim iss of the tokens that count")
+    token_audience: str = Field("acgs", alias="ACGS_TOKEN_AUDIENCE", description="claim aud of the tokens that count")
+    jwks_path: Path | None = Field(
+        None, alias="ACGS_JWKS", description="public keys of tokens, JWKS; default: those of 'acgs token'"
+    )
+    token: SecretStr | None = Field(None, alias="ACGS_TOKEN", description="who acts at the terminal")
+    token_file: Path | None = Field(None, alias="ACGS_TOKEN_FILE", description="the same as a file, mode 0600")
+    lockout_failures: int = Field(
+        10, alias="ACGS_LOCKOUT_FAILURES", ge=0, le=1000, description="a minute; 0: none, where all share one address"
+    )
+
     database_url: SecretStr | None = Field(
         None, alias="ACGS_DATABASE_URL", description="PostgreSQL by URL; default: SQLite in the state directory"
     )
@@ -62,6 +74,12 @@ class Settings(BaseSettings):
     s3_endpoint: str | None = Field(None, alias="ACGS_S3_ENDPOINT", description="of a store other than Amazon's")
     artifact_key: str | None = Field(
         None, alias="ACGS_ARTIFACT_KEY", description="key file (mode 0600) or awskms:<key>; default: made on first use"
+    )
+
+    webhook_secret_path: Path | None = Field(
+        None,
+        alias="ACGS_WEBHOOK_SECRET",
+        description="file (mode 0600) that signs deliveries; default: made on first use",
     )
 
     # The decision.

@@ -52,6 +52,7 @@ SUB_COMMANDS: Final = {
     "release": SubCommand(
         "acgs.cli.release", "Stage, promote and roll back versions; show what was live when and why."
     ),
+    "webhook": SubCommand("acgs.cli.webhook", "Tell others of versions and releases; show whether it arrived."),
     "causal": SubCommand("acgs.cli.causal", "Judge whether an effect read off a log may be believed."),
     "token": SubCommand("acgs.cli.token", "Give people and programs access to the services."),
     "retrieval": SubCommand("acgs.cli.retrieval", "Index, search and evaluate a corpus of documents."),

@@ -42,6 +42,12 @@ def append_event(connection: Connection, event: LifecycleEvent) -> LifecycleEven
     return replace(event, number=number)
 
 
+def events_after(connection: Connection, number: int, *, limit: int) -> list[LifecycleEvent]:
+    """Events with a higher number, in order, within a transaction."""
+    query = select(EVENT_TABLE).where(_EVENT.number > number).order_by(_EVENT.number).limit(limit)
+    return [_event(row) for row in connection.execute(query)]
+
+
 class SqlEventLog:
     """`EventLog` over an engine that `acgs.storage.migrate.upgrade` has prepared. Threads may share it."""
 

@@ -28,6 +28,8 @@ def test_the_migrations_make_the_tables_that_the_code_declares(tmp_path: Path) -
     import acgs.learning.sessions.session_table
     import acgs.privacy.ledger_table
     import acgs.registry.tables
+    import acgs.registry.webhooks.tables
+    import acgs.serving.deployments.tables
     import acgs.serving.tables  # noqa: F401
 
     engine = open_engine(default_url(tmp_path))
