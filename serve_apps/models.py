@@ -177,11 +177,12 @@ async def _reached(response: Any) -> Any:
     from ray.serve.exceptions import BackPressureError, RayServeException
 
     from acgs.errors import UnavailableError
+    from acgs.serving.dispatch import SlotBusyError
 
     try:
         return await response
     except BackPressureError as error:
-        raise UnavailableError("the slot has as many requests as it takes; try again") from error
+        raise SlotBusyError("the slot has as many requests as it takes; try again") from error
     except (RayError, RayServeException) as error:
         raise UnavailableError(f"the slot was lost ({type(error).__name__}); try again") from error
 

@@ -25,6 +25,11 @@ MAX_SHADOWS: Final = 32
 _ROUNDS: Final = 3
 """Tries of one request. Predictions change nothing, so asking again is safe."""
 
+
+class SlotBusyError(UnavailableError):
+    """The slot has as many requests as it takes; asking again would only add to them."""
+
+
 Ask = Callable[[str, str, bytes], Awaitable[Reply]]
 """Model, version, question. Raises `UnavailableError` where the slot cannot be reached."""
 
@@ -112,6 +117,8 @@ class Dispatcher:
                     continue
                 try:
                     reply = await self._slots[slot](model, choice.version, question)
+                except SlotBusyError:
+                    raise
                 except UnavailableError as error:
                     reason = error.message
                     continue

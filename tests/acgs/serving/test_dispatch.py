@@ -10,7 +10,7 @@ import pytest
 
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.serving.desk import Reply, ReplyKind, question_of
-from acgs.serving.dispatch import MAX_SHADOWS, Answered, Ask, Dispatcher
+from acgs.serving.dispatch import MAX_SHADOWS, Answered, Ask, Dispatcher, SlotBusyError
 from acgs.serving.routing import ModelRoute, RoutingTable, Slot
 from acgs.serving.runtimes.runtime import ModelFailedError
 from acgs.serving.windows import Outcomes, OutcomeWindow
@@ -125,6 +125,17 @@ def test_a_slot_that_comes_back_answers_the_request_that_found_it_lost(slots: Sl
 
     slots.says[Slot.BLUE] = lost_once
     assert slots.predict().version == "1.0.0"
+
+
+def test_a_slot_that_is_full_is_not_asked_again(slots: Slots) -> None:
+    def full() -> Reply:
+        raise SlotBusyError("the slot is full")
+
+    slots.says[Slot.BLUE] = full
+    with pytest.raises(UnavailableError, match="full"):
+        slots.predict()
+    assert slots.asked == [Slot.BLUE]
+    assert slots.window("1.0.0").errors == 1
 
 
 def test_what_the_caller_has_to_mend_is_no_error_of_the_model(slots: Slots) -> None:
