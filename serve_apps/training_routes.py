@@ -4,13 +4,12 @@ Every request is handled in a thread: database and job interface never block the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Path, Query, Request
-from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
 from acgs.learning.sessions.answer import (
@@ -23,32 +22,19 @@ from acgs.learning.sessions.answer import (
 )
 from acgs.learning.sessions.request import TrainingRequest
 from acgs.security.roles import Caller, Permission
-from acgs.security.tokens import bearer_token
+from serve_apps.callers import requires
 from serve_apps.http import error_responses, install, read_json, request_body
 from serve_apps.training_service import TrainingService
 
 TICK_SECONDS: Final = 1.0
 MAX_PAGE: Final = 200
 MAX_LOG_LINES: Final = 2000
-_REFUSALS = error_responses(401, 403, 422, 503)
-_REFUSALS_OF_ONE = error_responses(401, 403, 404, 422, 503)
-_BEARER = HTTPBearer(auto_error=False, description="a token of `acgs token issue`")
+_REFUSALS = error_responses(401, 403, 422, 429, 503)
+_REFUSALS_OF_ONE = error_responses(401, 403, 404, 422, 429, 503)
 
 
-def _requires(permission: Permission) -> Callable[[Request, object], Awaitable[Caller]]:
-    """The caller, proven and permitted, before anything else of the request is looked at."""
-
-    async def caller(request: Request, _declared: Annotated[object, Depends(_BEARER)]) -> Caller:
-        token = bearer_token(request.headers.get("authorization"))
-        proven: Caller = await asyncio.to_thread(request.app.state.service.verifier.verify, token)
-        proven.require(permission)
-        return proven
-
-    return caller
-
-
-Reader = Annotated[Caller, Depends(_requires(Permission.TRAINING_READ))]
-Trainer = Annotated[Caller, Depends(_requires(Permission.MODEL_TRAINING))]
+Reader = Annotated[Caller, Depends(requires(Permission.TRAINING_READ))]
+Trainer = Annotated[Caller, Depends(requires(Permission.MODEL_TRAINING))]
 SessionId = Annotated[UUID, Path(alias="training_id")]
 
 
@@ -59,6 +45,7 @@ def build_app(open_service: Callable[[], TrainingService]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = app.state.service = await asyncio.to_thread(open_service)
+        app.state.admission = service.admission
         ticking = asyncio.create_task(_keep_ticking(service, wake))
         yield
         ticking.cancel()

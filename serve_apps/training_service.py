@@ -43,8 +43,8 @@ from acgs.learning.sessions.sql_store import SqlSessionStore
 from acgs.learning.sessions.store import SessionStore, UnknownSessionError
 from acgs.learning.sessions.workspace import SessionFiles
 from acgs.observability.training_metrics import SessionFigures, TrainingMetrics
+from acgs.security.admission import Admission, open_admission
 from acgs.security.roles import Caller, Permission
-from acgs.security.tokens import PUBLIC_KEY_FILE, TOKEN_FOLDER, TokenVerifier
 from acgs.settings import Settings
 from acgs.storage.engine import configured_url, open_engine
 from acgs.storage.migrate import upgrade
@@ -108,7 +108,7 @@ class TrainingService:
 
     settings: TrainingSettings
     constitution: LockedConstitution
-    verifier: TokenVerifier
+    admission: Admission
     metrics: TrainingMetrics
     recorder: AuditRecorder
     store: SessionStore
@@ -302,8 +302,7 @@ def open_service(settings: Settings, training: TrainingSettings, runner: JobRunn
         output=lambda session_id: SessionFiles(root, session_id).output,
         observer=SessionObserver(recorder, metrics, constitution, root),
     )
-    public_key = training.token_public_key or settings.state_dir.resolve() / TOKEN_FOLDER / PUBLIC_KEY_FILE
-    verifier = TokenVerifier(public_key)
+    admission = open_admission(settings)
     return TrainingService(
-        training, constitution, verifier, metrics, recorder, store, scheduler, runner, root, issues=[]
+        training, constitution, admission, metrics, recorder, store, scheduler, runner, root, issues=[]
     )

@@ -36,7 +36,6 @@ class TrainingSettings(BaseSettings):
     base_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (), alias="ACGS_BASE_MODELS", description="folders (with / or ./ in front) and hub ids, by commas"
     )
-    token_public_key: Path | None = Field(None, alias="ACGS_TOKEN_PUBLIC_KEY", description="default: state folder")
 
     max_concurrent_sessions: int = Field(5, alias="MAX_CONCURRENT_SESSIONS", ge=1)
     max_queued_sessions: int = Field(20, alias="ACGS_MAX_QUEUED_SESSIONS", ge=0)

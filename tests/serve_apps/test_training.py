@@ -15,8 +15,9 @@ import pytest
 
 from acgs.audit.journal_reader import read_batch
 from acgs.learning.sessions.runner import JobPhase
+from acgs.security.issuing import TokenIssuer
 from acgs.security.roles import Role
-from acgs.security.tokens import TokenIssuer
+from acgs.settings import Settings
 from tests.acgs.learning.sessions.conftest import FakeRunner
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ACGS_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("MAX_CONCURRENT_SESSIONS", "2")
     monkeypatch.setenv("ACGS_MAX_QUEUED_SESSIONS", "1")
+    monkeypatch.setenv("RATE_LIMIT_REQUESTS_PER_SECOND", "1000")
+    monkeypatch.setenv("RATE_LIMIT_BURST_CAPACITY", "1000")
     monkeypatch.delenv("ACGS_DATABASE_URL", raising=False)
     return tmp_path
 
@@ -54,10 +57,10 @@ def runner() -> FakeRunner:
 @pytest.fixture
 def issue(state: Path) -> Issue:
     """The header of a token for a subject with roles."""
-    issuer = TokenIssuer.open(state / "tokens" / "private.pem", state / "tokens" / "public.pem")
+    issuer = TokenIssuer.open(Settings(state_dir=state))
 
     def make(subject: str, *roles: Role) -> dict[str, str]:
-        return {"authorization": f"Bearer {issuer.issue(subject, roles or [Role.TRAINER], timedelta(hours=1))}"}
+        return {"authorization": f"Bearer {issuer.issue(subject, roles or [Role.TRAINER], timedelta(hours=1)).text}"}
 
     return make
 
@@ -66,7 +69,6 @@ def issue(state: Path) -> Issue:
 def open_client(state: Path, runner: FakeRunner) -> Callable[[], TestClient]:
     from fastapi.testclient import TestClient
 
-    from acgs.settings import Settings
     from serve_apps.training_routes import build_app
     from serve_apps.training_service import open_service
     from serve_apps.training_settings import TrainingSettings

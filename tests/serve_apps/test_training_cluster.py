@@ -17,8 +17,9 @@ from acgs.learning.sessions.scheduler import Limits, Scheduler
 from acgs.learning.sessions.session import Session, Status
 from acgs.learning.sessions.sql_store import SqlSessionStore
 from acgs.learning.sessions.workspace import SessionFiles
+from acgs.security.issuing import TokenIssuer
 from acgs.security.roles import Role
-from acgs.security.tokens import TokenIssuer
+from acgs.settings import Settings
 from acgs.storage.engine import default_url, open_engine
 from acgs.storage.migrate import upgrade
 
@@ -132,8 +133,8 @@ def test_the_application_answers_under_its_prefix_and_lets_in_who_has_a_token(
     platform_cluster: LocalCluster, client: httpx.Client
 ) -> None:
     state = Path(platform_cluster.state_dir)
-    issuer = TokenIssuer.open(state / "tokens" / "private.pem", state / "tokens" / "public.pem")
-    header = {"authorization": f"Bearer {issuer.issue('mia', [Role.TRAINER], timedelta(hours=1))}"}
+    token = TokenIssuer.open(Settings(state_dir=state)).issue("mia", [Role.TRAINER], timedelta(hours=1))
+    header = {"authorization": f"Bearer {token.text}"}
     assert client.get(f"{PREFIX}/health").json()["status"] == "healthy"
     assert client.get(PREFIX).status_code == 401
     assert client.get(PREFIX, headers=header).json() == {"sessions": [], "next": None}

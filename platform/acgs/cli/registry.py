@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import typer
 from acgs.cli.output import JSON_OPTION, say, write_fields, write_json, write_table
 from acgs.errors import InvalidInputError
 from acgs.registry.semver import VersionPolicy
+from acgs.security.roles import Permission
 from acgs.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from acgs.registry.registry import Registry
 
 CHECK_FAILED = 1
+NOBODY = "dry run"
+"""Whose name a look at what would be removed carries; it changes nothing."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,12 +35,12 @@ app = typer.Typer(
     A version is a folder (or file) under a name and a semantic version, with where it came from: constitution, commit,
     data, parent, metrics, privacy spent. It never changes. Its files are stored in sealed chunks, each once, and read
     back only if every byte is what was signed.
+    What changes versions needs a token (ACGS_TOKEN, ACGS_TOKEN_FILE) once 'acgs token issue' has made one.
     Exit codes: 0 done, 1 what was checked does not hold, 2 the input or the registry cannot be used.""",
 )
 
 ReferenceArgument = Annotated[str, typer.Argument(help="name@1.2.3, or name for its highest release.")]
 AsJson = Annotated[bool, typer.Option(JSON_OPTION, help="Write one JSON document.")]
-Actor = Annotated[str | None, typer.Option("--as", help="Who does this, for the record. Default: the login name.")]
 
 
 @app.command()
@@ -62,7 +64,6 @@ def create(
     allow_dirty: Annotated[bool, typer.Option(help="Even with changes that no commit holds.")] = False,
     tag: Annotated[bool, typer.Option(help="Write an annotated git tag NAME-vVERSION.")] = False,
     push: Annotated[str | None, typer.Option(help="Push that tag to this remote.")] = None,
-    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a version. Interrupted, it makes none; started again, it sends only what is missing.
@@ -78,6 +79,7 @@ def create(
     if push and not tag:
         raise InvalidInputError("--push needs --tag: there is nothing else to push", field="push")
     settings = Settings()
+    actor = _act(settings, Permission.MODEL_CREATE)
     repository = Repository(Path.cwd()) if git else None
     options = {"kind": kind, "parent": parent, "base": base, "data": data, "metric": metric, "privacy": privacy}
     description = _described(source, describe, options)
@@ -96,7 +98,7 @@ def create(
             name,
             source,
             description,
-            actor=actor or getpass.getuser(),
+            actor=actor,
             constitution=load_locked(settings.constitution_path),
             wanted=Wanted(version, policy, prerelease),
             progress=moved,
@@ -223,17 +225,20 @@ def public_keys(
 def hold(
     reference: ReferenceArgument,
     reason: Annotated[str, typer.Option(help="Why, for the record.")],
-    actor: Actor = None,
 ) -> None:
     """Put a version under legal hold: its files stay whatever its age."""
-    _open(Settings()).hold(reference, reason, actor=actor or getpass.getuser())
+    settings = Settings()
+    actor = _act(settings, Permission.MODEL_RELEASE)
+    _open(settings).hold(reference, reason, actor=actor)
     say(f"{reference} is held")
 
 
 @app.command()
-def unhold(reference: ReferenceArgument, actor: Actor = None) -> None:
+def unhold(reference: ReferenceArgument) -> None:
     """Lift a legal hold."""
-    _open(Settings()).lift_hold(reference, actor=actor or getpass.getuser())
+    settings = Settings()
+    actor = _act(settings, Permission.MODEL_RELEASE)
+    _open(settings).lift_hold(reference, actor=actor)
     say(f"{reference} is no longer held")
 
 
@@ -243,7 +248,6 @@ def gc(
     days: Annotated[int, typer.Option(min=0, help="Files of younger versions stay.")] = 90,
     keep_latest: Annotated[int, typer.Option(min=1, help="So many of the highest versions of each model stay.")] = 3,
     apply: Annotated[bool, typer.Option("--apply", help="Remove; without it only what would go is shown.")] = False,
-    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Remove the files of old versions that nobody needs; facts, signatures and numbers stay.
@@ -254,11 +258,12 @@ def gc(
     from acgs.registry.retention import RetentionPolicy
 
     settings = Settings()
+    actor = _act(settings, Permission.MODEL_COLLECT) if apply else NOBODY
     done = collect(
         _open(settings),
         RetentionPolicy(timedelta(days=days), keep_latest),
         _in_use(settings),
-        actor=actor or getpass.getuser(),
+        actor=actor,
         dry_run=not apply,
     )
     if as_json:
@@ -283,7 +288,10 @@ def doctor(
     from acgs.registry.doctor import examine
     from acgs.registry.git import Repository
 
-    registry = _open(Settings())
+    settings = Settings()
+    if repair:
+        _act(settings, Permission.MODEL_COLLECT)
+    registry = _open(settings)
     repository = Repository(Path.cwd()) if tags else None
     found = examine(registry, repository=repository)
     if repair:
@@ -305,6 +313,20 @@ def doctor(
 
 def _told(ailment: Any) -> dict[str, Any]:
     return {"what": ailment.what, "advice": ailment.advice, "mendable": ailment.mendable}
+
+
+def _act(settings: Settings, permission: Permission) -> str:
+    """Who acts, for the record.
+
+    Raises:
+        ForbiddenError: who acts may not do it.
+        AuthenticationError: a token is needed, and there is none that holds.
+    """
+    from acgs.security.callers import current_caller
+
+    caller = current_caller(settings)
+    caller.require(permission)
+    return caller.subject
 
 
 def _open(settings: Settings) -> Registry:

@@ -25,13 +25,14 @@ app = typer.Typer(
     A version goes live only with two signed documents: staging (it was run, and did what it should) and contract (on
     the same held-out data it is no worse than what is live). It is loaded into the idle slot, takes 10, 50, 100 % of
     the callers, and goes back by itself when the traffic shows it to be worse.
+    What changes anything needs a token (ACGS_TOKEN, ACGS_TOKEN_FILE) once 'acgs token issue' has made one, and
+    'approve' always: its subject is on record.
     Exit codes: 0 done, 1 it did not go well, or does not hold, 2 the input or the installation cannot be used.""",
 )
 
 ReferenceArgument = Annotated[str, typer.Argument(help="name@1.2.3, or name for its highest release.")]
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
 AsJson = Annotated[bool, typer.Option(JSON_OPTION, help="Write one JSON document.")]
-Actor = Annotated[str | None, typer.Option("--as", help="Who does this, for the record. Default: the login name.")]
 
 
 @app.command()
@@ -40,7 +41,6 @@ def stage(
     data: Annotated[Path, typer.Option(help="Held-out rows, JSON lines: id, input, label, and maybe slices, domain.")],
     *,
     limits: Annotated[Path | None, typer.Option(help="YAML with other limits than the published ones.")] = None,
-    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Load a version, ask it for held-out rows, judge its answers, and sign what was found. Exit code 1 unless PASS.
@@ -52,7 +52,7 @@ def stage(
     """
     from acgs.release.staging.limits import read_limits
 
-    manager = _manager(actor)
+    manager = _manager()
     facts = manager.registry.get(reference).facts
     signed = manager.stage_model(
         facts.name,
@@ -72,7 +72,6 @@ def contract(
     margins: Annotated[Path | None, typer.Option(help="YAML with other margins than the defaults.")] = None,
     waive: Annotated[list[str] | None, typer.Option(help="GUARD=REASON for a guard that means nothing here.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of resampling and order.")] = 0,
-    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Hold a version against the one that is live, on the same held-out rows. Exit code 1 unless PASS.
@@ -82,7 +81,7 @@ def contract(
     from acgs.registry.describing import pair
     from acgs.release.model_contract import read_margins
 
-    manager = _manager(actor)
+    manager = _manager()
     facts = manager.registry.get(reference).facts
     waived = dict(map(pair("waive"), waive or []))
     signed = manager.check_contract(
@@ -106,7 +105,6 @@ def promote(
     ] = 3600.0,
     shadow: Annotated[bool, typer.Option(help="First give it copies of all requests.")] = False,
     wait: Annotated[bool, typer.Option(help="Stay until it answers everything or went back.")] = True,
-    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a staged version in front of users, step by step.
@@ -115,7 +113,7 @@ def promote(
 
     Example: `acgs release promote triage@1.3.0 --steps 10,50,100 --observe 300`
     """
-    manager = _manager(actor)
+    manager = _manager()
     plan = _plan(
         steps=steps,
         observe_seconds=observe,
@@ -140,7 +138,6 @@ def rollback(
     *,
     reason: Annotated[str, typer.Option(help="Why, for the record.")],
     wait: Annotated[bool, typer.Option(help="Stay until every router answers with the version before.")] = True,
-    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring the version before back.
@@ -149,7 +146,7 @@ def rollback(
 
     Example: `acgs release rollback triage --reason "wrong answers for children"`
     """
-    manager = _manager(actor)
+    manager = _manager()
     done = manager.rollback_model(model, reason=reason, wait=wait)
     _finish(manager, done, wait=wait, as_json=as_json, good=("rolled_back", "deployed", "failed"))
 
@@ -158,10 +155,9 @@ def rollback(
 def approve(
     document: Annotated[str, typer.Argument(help="Digest of the document that does not say PASS.")],
     reason: Annotated[str, typer.Option(help="Why it may go on all the same, for the record.")],
-    actor: Actor = None,
 ) -> None:
     """Consent to a promotion in spite of a document that says FAIL or INSUFFICIENT. Two other people must."""
-    _manager(actor).approve(document, reason=reason)
+    _manager().approve(document, reason=reason)
     say(f"recorded; the version needs two such approvals by others than who promotes it ({document[:12]})")
 
 
@@ -170,13 +166,13 @@ def document(
     digest: Annotated[str, typer.Argument(help="Digest of a staging or contract document.")],
 ) -> None:
     """Write a signed document as JSON."""
-    write_json(_manager(None).deployments.document(digest).model_dump(mode="json"))
+    write_json(_manager().deployments.document(digest).model_dump(mode="json"))
 
 
 @app.command()
 def status(model: ModelArgument, as_json: AsJson = False) -> None:
     """Show what is live, what each slot and replica holds, and how the last minute went."""
-    found = _manager(None).get_model_status(model)
+    found = _manager().get_model_status(model)
     if as_json:
         write_json(found)
         return
@@ -221,7 +217,7 @@ def history(
     With --output or --json the answer carries signatures and audit proofs: `acgs release verify FILE` checks it
     anywhere, with public keys alone.
     """
-    found = _manager(None).history(model)
+    found = _manager().history(model)
     if output is not None:
         from acgs.files import write_atomic
 
@@ -313,10 +309,10 @@ def _contract_rows(body: Any) -> list[tuple[object, ...]]:
     return judged + [(guard, "waived", "", why) for guard, why in body["report"]["waived"].items()]
 
 
-def _manager(actor: str | None) -> MLOpsManager:
+def _manager() -> MLOpsManager:
     from acgs.mlops import MLOpsManager
 
-    return MLOpsManager(actor=actor)
+    return MLOpsManager()
 
 
 def _plan(*, steps: str, **rest: Any) -> RampPlan:

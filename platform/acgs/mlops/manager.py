@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -42,6 +41,8 @@ from acgs.release.requirements import OVERRIDE, Case, approvals_from, judge
 from acgs.release.staging.held_out import read_held_out
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import run_staging
+from acgs.security.callers import current_caller
+from acgs.security.roles import Caller, Permission
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Deployment, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
@@ -60,24 +61,39 @@ _DONE: Final = {"staging": "staged", "contract": "contract_judged"}
 
 
 class MLOpsManager:
-    """Everything that is done to versions, over the installation that the settings name."""
+    """Everything that is done to versions, over the installation that the settings name.
 
-    def __init__(self, settings: Settings | None = None, *, actor: str | None = None) -> None:
+    What changes state needs the caller's permission, and is on record under the caller's name. What only reads is open
+    to whoever can open the installation; over HTTP the routes ask for `model_read`.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, caller: Caller | None = None) -> None:
         """
         Args:
             settings: default: from the environment.
-            actor: who acts, for the record; default: the login name.
+            caller: who acts; default: see `acgs.security.callers`, asked for at every change.
 
         Raises:
             AcgsError: the database cannot be used.
         """
         self.settings = settings or Settings()
-        self.actor = actor or getpass.getuser()
+        self._caller = caller
         engine = open_engine(configured_url(self.settings))
         upgrade(engine)
         self.serving = SqlServingStore(engine)
         self.deployments = SqlDeploymentStore(engine)
         self.controller = ReleaseController(self.deployments, self.serving)
+
+    def act(self, permission: Permission) -> str:
+        """Who acts, for the record.
+
+        Raises:
+            ForbiddenError: the caller may not do it.
+            AuthenticationError: a token is needed, and there is none that holds.
+        """
+        caller = self._caller or current_caller(self.settings)
+        caller.require(permission)
+        return caller.subject
 
     @cached_property
     def registry(self) -> Registry:
@@ -112,8 +128,10 @@ class MLOpsManager:
             The version, with the published field names.
 
         Raises:
+            ForbiddenError: the caller may not do it.
             AcgsError: see `Registry.create`.
         """
+        actor = self.act(Permission.MODEL_CREATE)
         fields = {"kind": kind_of(source), "metrics": dict(performance_metrics or {}), **description}
         if repository is not None:
             state = Repository(repository).committed_state(allow_dirty=allow_dirty)
@@ -122,7 +140,7 @@ class MLOpsManager:
             model_name,
             source,
             describe(fields),
-            actor=self.actor,
+            actor=actor,
             constitution=self.constitution,
             wanted=Wanted(version, VersionPolicy(version_policy)),
             progress=progress,
@@ -144,12 +162,14 @@ class MLOpsManager:
             data: held-out rows (`acgs.release.staging.held_out`).
 
         Raises:
+            ForbiddenError: the caller may not do it.
             InvalidInputError: the rows or the limits cannot be used.
             AcgsError: the version cannot be had from the registry.
         """
+        actor = self.act(Permission.MODEL_RELEASE)
         record, rows = self.registry.get(f"{model_name}@{version}"), read_held_out(data)
         report = run_staging(lambda: self._load(record), rows, self._governor, limits or StagingLimits(), told=told)
-        return self._sign("staging", record, None, report.verdict, report.model_dump(mode="json"))
+        return self._sign("staging", record, report.verdict, report.model_dump(mode="json"), baseline=None, actor=actor)
 
     def check_contract(
         self,
@@ -164,9 +184,11 @@ class MLOpsManager:
         """Hold a version against the one that is live, on the same held-out rows, and sign the contract's report.
 
         Raises:
+            ForbiddenError: the caller may not do it.
             InvalidInputError: nothing is live yet, or the rows cannot be used.
             AcgsError: a version cannot be had, or does not load.
         """
+        actor = self.act(Permission.MODEL_RELEASE)
         record, rows = self.registry.get(f"{model_name}@{version}"), read_held_out(data)
         live = live_version(self.serving.latest(), model_name)
         if live is None:
@@ -178,7 +200,7 @@ class MLOpsManager:
             evidence = compare((before.facts, baseline), (record.facts, candidate), rows, seed=seed)
         report = model_contract(evidence, margins, waived=waived).judge(evidence, at=datetime.now(UTC))
         body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
-        return self._sign("contract", record, live, report.verdict, body)
+        return self._sign("contract", record, report.verdict, body, baseline=live, actor=actor)
 
     def deploy_model(
         self,
@@ -196,15 +218,17 @@ class MLOpsManager:
             told: called with every new state while waiting.
 
         Raises:
+            ForbiddenError: the caller may not do it.
             NotReleasableError: what a promotion must show is missing or does not say PASS.
             DeploymentBusyError: another deployment of the model is under way.
         """
+        actor = self.act(Permission.MODEL_RELEASE)
         record = self.registry.get(f"{model_name}@{version}")
         if record.removed_at is not None:
             raise InvalidInputError(f"the files of {record.facts.reference} were removed", field="version")
-        grounds = judge(self._case(record), signing_key(self.settings).public)
+        grounds = judge(self._case(record, actor), signing_key(self.settings).public)
         target = Target(model_name, record.facts.version, grounds)
-        started = begin(self.deployments, self.serving, target, plan or RampPlan(), actor=self.actor)
+        started = begin(self.deployments, self.serving, target, plan or RampPlan(), actor=actor)
         self.registry.carry_over()
         return self.follow(started, told) if wait else started
 
@@ -212,9 +236,11 @@ class MLOpsManager:
         """Bring the version before back; needs the database only, no control plane.
 
         Raises:
+            ForbiddenError: the caller may not do it.
             NothingToGoBackToError: there is none.
         """
-        going = go_back(self.deployments, self.serving, model_name, actor=self.actor, reason=reason)
+        actor = self.act(Permission.MODEL_RELEASE)
+        going = go_back(self.deployments, self.serving, model_name, actor=actor, reason=reason)
         self.registry.carry_over()
         return self.follow(going) if wait else going
 
@@ -222,9 +248,11 @@ class MLOpsManager:
         """Consent to a promotion in spite of a document that does not say PASS.
 
         Raises:
+            ForbiddenError: the caller may not do it.
             UnknownDeploymentError: there is no such document.
             InvalidInputError: it says PASS, or no reason is given.
         """
+        actor = self.act(Permission.MODEL_APPROVE)
         found = self.deployments.document(document).document
         if found.verdict == "PASS":
             raise InvalidInputError(
@@ -233,7 +261,7 @@ class MLOpsManager:
         if not reason.strip():
             raise InvalidInputError("say why; it stands in the record", field="reason")
         details = {"document": document, "reason": reason}
-        self.registry.events.append(LifecycleEvent(OVERRIDE, self.actor, found.model, found.version, dict(details)))
+        self.registry.events.append(LifecycleEvent(OVERRIDE, actor, found.model, found.version, dict(details)))
         self.registry.carry_over()
 
     def follow(self, deployment: Deployment, told: Callable[[Deployment], None] | None = None) -> Deployment:
@@ -377,7 +405,14 @@ class MLOpsManager:
         )
 
     def _sign(
-        self, kind: Literal["staging", "contract"], record: Record, baseline: str | None, verdict: Verdict, body: Any
+        self,
+        kind: Literal["staging", "contract"],
+        record: Record,
+        verdict: Verdict,
+        body: Any,
+        *,
+        baseline: str | None,
+        actor: str,
     ) -> SignedDocument:
         facts = record.facts
         document = Document(
@@ -389,24 +424,24 @@ class MLOpsManager:
             baseline=baseline,
             verdict=verdict.value,
             body=body,
-            made_by=self.actor,
+            made_by=actor,
             made_at=utc_instant(),
         )
         signed = sign_document(document, signing_key(self.settings))
         details = {"document": document.digest(), "verdict": verdict.value, "baseline": baseline}
-        event = LifecycleEvent(f"release.{_DONE[kind]}", self.actor, facts.name, facts.version, dict(details))
+        event = LifecycleEvent(f"release.{_DONE[kind]}", actor, facts.name, facts.version, dict(details))
         self.deployments.add_document(signed, event)
         self.registry.carry_over()
         return signed
 
-    def _case(self, record: Record) -> Case:
+    def _case(self, record: Record, actor: str) -> Case:
         facts = record.facts
         events = self.registry.events.events(name=facts.name, kinds=[OVERRIDE])
         return Case(
             facts=facts,
             baseline=live_version(self.serving.latest(), facts.name),
             constitution_digest=self.constitution.digest,
-            requested_by=self.actor,
+            requested_by=actor,
             staging=self._documents(record, "staging"),
             contracts=self._documents(record, "contract"),
             approvals=approvals_from(events),

@@ -15,6 +15,7 @@ import numpy as np
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.files import write_atomic
 from acgs.mlops.manager import MLOpsManager
+from acgs.security.roles import Permission
 from acgs.serving.packing import pack_lightgbm, pack_sklearn
 
 FEWEST_ROWS: Final = 20
@@ -57,11 +58,13 @@ def train_and_version_model(
 
     Raises:
         InvalidInputError: table and labels do not fit each other, or are too few.
+        ForbiddenError: the caller may not register versions; nothing is fitted.
         UnavailableError: LightGBM is not installed.
         AcgsError: the registry cannot be used.
     """
     table, labels = _checked(X, y)
     manager = manager or MLOpsManager()
+    manager.act(Permission.MODEL_CREATE)
     classes = _classes(labels)
     train, kept = _split(labels, held_out_share, seed, stratified=classes is not None)
     with tempfile.TemporaryDirectory(prefix="acgs-model-") as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ class TokenBuckets:
         self._burst = float(burst)
         self._clock = clock
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(maxsize=max_callers)
+        self._mutex = threading.Lock()
 
     def spend(self, caller: str, cost: float = 1) -> None:
         """Take `cost` tokens from the caller's bucket.
@@ -36,10 +38,11 @@ class TokenBuckets:
             RateLimitedError: there are too few; `retry_after` says when there will be enough.
         """
         now = self._clock()
-        tokens, then = self._buckets.get(caller, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - then) * self._rate)
         needed = min(cost, self._burst)
-        if tokens < needed:
-            self._buckets[caller] = (tokens, now)
+        with self._mutex:
+            tokens, then = self._buckets.get(caller, (self._burst, now))
+            tokens = min(self._burst, tokens + (now - then) * self._rate)
+            enough = tokens >= needed
+            self._buckets[caller] = (tokens - cost if enough else tokens, now)
+        if not enough:
             raise RateLimitedError("too many requests; wait and try again", retry_after=(needed - tokens) / self._rate)
-        self._buckets[caller] = (tokens - cost, now)

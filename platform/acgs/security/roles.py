@@ -20,26 +20,42 @@ class Permission(StrEnum):
     """Start training, and cancel what one started."""
     TRAINING_CANCEL_ALL = "training_cancel_all"
     """Cancel anybody's training."""
+    MODEL_READ = "model_read"
+    """See versions, their lineage, what is live and what was."""
+    MODEL_CREATE = "model_create"
+    """Register a version."""
     MODEL_RELEASE = "model_release"
-    """Put a trained version in front of users."""
+    """Stage a version, hold it against what is live, promote it, roll back, and put it under legal hold."""
+    MODEL_APPROVE = "model_approve"
+    """Consent to a promotion in spite of a document that does not say PASS."""
+    MODEL_COLLECT = "model_collect"
+    """Remove files of old versions, and mend the registry."""
+    WEBHOOK_MANAGE = "webhook_manage"
+    """Say who is told of changes."""
 
 
 class Role(StrEnum):
     """A named set of permissions, as tokens carry it."""
 
     VIEWER = "viewer"
+    OPERATOR = "operator"
     TRAINER = "trainer"
-    RELEASER = "releaser"
+    APPROVER = "approver"
     ADMIN = "admin"
 
 
+_SEES_ALL = frozenset({Permission.TRAINING_READ, Permission.TRAINING_READ_ALL, Permission.MODEL_READ})
+
 PERMISSIONS: Final = {
-    Role.VIEWER: frozenset({Permission.TRAINING_READ, Permission.TRAINING_READ_ALL}),
-    Role.TRAINER: frozenset({Permission.TRAINING_READ, Permission.MODEL_TRAINING}),
-    Role.RELEASER: frozenset({Permission.TRAINING_READ, Permission.TRAINING_READ_ALL, Permission.MODEL_RELEASE}),
+    Role.VIEWER: _SEES_ALL,
+    Role.OPERATOR: _SEES_ALL | {Permission.MODEL_RELEASE},
+    Role.TRAINER: frozenset(
+        {Permission.TRAINING_READ, Permission.MODEL_TRAINING, Permission.MODEL_READ, Permission.MODEL_CREATE}
+    ),
+    Role.APPROVER: _SEES_ALL | {Permission.MODEL_APPROVE},
     Role.ADMIN: frozenset(Permission),
 }
-"""Who trains does not release, and the other way round; only an administrator may do both."""
+"""Who trains does not release, and who releases does not approve; only an administrator may do all of it."""
 
 
 class ForbiddenError(AcgsError):
@@ -50,20 +66,27 @@ class ForbiddenError(AcgsError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking, proven by the token `token_id`."""
+    """Who is asking: proven by the token `token_id`, or the person at this machine's terminal.
+
+    `granted` is what the caller may do without a role.
+    """
 
     subject: str
     roles: frozenset[Role]
-    token_id: str
+    token_id: str | None
+    granted: frozenset[Permission] = frozenset()
 
     def may(self, permission: Permission) -> bool:
-        """Whether one of the caller's roles permits it."""
-        return any(permission in PERMISSIONS[role] for role in self.roles)
+        """Whether it was granted, or one of the caller's roles permits it."""
+        return permission in self.granted or any(permission in PERMISSIONS[role] for role in self.roles)
 
     def require(self, permission: Permission) -> None:
         """
         Raises:
-            ForbiddenError: no role of the caller permits it.
+            ForbiddenError: nothing permits it.
         """
         if not self.may(permission):
-            raise ForbiddenError(f"this needs the permission {permission}; ask an administrator for a role that has it")
+            able = " or ".join(role for role in Role if permission in PERMISSIONS[role])
+            raise ForbiddenError(
+                f"this needs the permission {permission}; ask an administrator for a token with the role {able}"
+            )

@@ -1,112 +1,81 @@
-"""Bearer tokens: JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037, `alg` EdDSA).
+"""Bearer tokens: JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037, `alg` EdDSA) or RS256, and their check.
 
-Who issues holds the private key; who verifies needs the public half only, so that a service cannot mint tokens.
+Who issues holds the private key; who verifies needs the public keys only, so that a service cannot mint tokens. The
+keys come from a JWKS file: that of `acgs token`, or one that an identity provider's keys are copied into. A token of
+such a provider carries our audience, and its roles in the claim `roles`.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-import stat
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
 
-from acgs.errors import AcgsError, IntegrityError, InvalidInputError, UnavailableError
-from acgs.files import sync_directory, write_atomic
+from acgs.errors import AcgsError
+from acgs.security.jwks import TokenKey, read_keys
+from acgs.security.replaced_file import ReplacedFile
+from acgs.security.revocation import REVOKED_FILE, read_revoked
 from acgs.security.roles import Caller, Role
+from acgs.settings import Settings
 
 TOKEN_FOLDER: Final = "tokens"  # noqa: S105 - a folder's name
-PRIVATE_KEY_FILE: Final = "private.pem"
-PUBLIC_KEY_FILE: Final = "public.pem"
+JWKS_FILE: Final = "jwks.json"
 MAX_LIFETIME: Final = timedelta(days=90)
 LEEWAY: Final = timedelta(seconds=30)
 """How far the clocks of issuer and verifier may be apart."""
-MAX_TOKEN_CHARS: Final = 4096
-
-_ALGORITHM: Final = "EdDSA"
-_CLAIMS: Final = ("sub", "roles", "iat", "exp", "jti")
-_SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}", re.ASCII)
+MAX_TOKEN_CHARS: Final = 8192
+CLAIMS: Final = ("iss", "aud", "sub", "roles", "iat", "exp", "jti")
+SUBJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@|:-]{0,127}", re.ASCII)
 
 Clock = Callable[[], datetime]
 
 
 class AuthenticationError(AcgsError):
-    """The caller gave no token, or one that does not hold. What is wrong with it is not said."""
+    """The caller gave no token, or one that does not hold. What is wrong with it is not said.
+
+    `subject` is whom a token names that we, or the provider, did sign, but that does not count now.
+    """
 
     code = "unauthenticated"
 
-    def __init__(self) -> None:
-        super().__init__("a valid bearer token is needed; get one with 'acgs token issue'")
+    def __init__(
+        self,
+        subject: str | None = None,
+        *,
+        message: str = "a valid bearer token is needed; get one with 'acgs token issue'",
+    ) -> None:
+        super().__init__(message)
+        self.subject = subject
 
 
-def _now() -> datetime:
+def utc_now() -> datetime:
+    """The clock of issuer and verifier."""
     return datetime.now(UTC)
 
 
-class TokenIssuer:
-    """Signs tokens."""
-
-    def __init__(self, key: Ed25519PrivateKey, clock: Clock = _now) -> None:
-        self._key = key
-        self._clock = clock
-
-    @classmethod
-    def open(cls, private_key: Path, public_key: Path) -> TokenIssuer:
-        """Read the private key, or make one (mode 0600) on first use; the public half is written for the services.
-
-        Raises:
-            IntegrityError: others than its owner may read the key.
-            InvalidInputError: the file holds no unencrypted Ed25519 key.
-        """
-        if not private_key.exists():
-            _create_key(private_key)
-        key = _read_key(private_key)
-        half = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        if not public_key.exists() or public_key.read_bytes() != half:
-            write_atomic(public_key, half)
-        return cls(key)
-
-    def issue(self, subject: str, roles: Iterable[Role], lifetime: timedelta) -> str:
-        """A token for `subject`, valid from now for `lifetime`.
-
-        Raises:
-            InvalidInputError: the subject is no plain name, there is no role, or the lifetime is out of bounds.
-        """
-        named = sorted(set(roles))
-        if not _SUBJECT.fullmatch(subject):
-            raise InvalidInputError("a subject has 1 to 128 letters, digits and . _ @ -", field="subject")
-        if not named:
-            raise InvalidInputError("give at least one role", field="role")
-        if not timedelta(0) < lifetime <= MAX_LIFETIME:
-            raise InvalidInputError(f"a token lives at most {MAX_LIFETIME.days} days", field="lifetime")
-        now = self._clock()
-        claims = {"sub": subject, "roles": named, "iat": now, "exp": now + lifetime, "jti": str(uuid.uuid4())}
-        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
-
-
 class TokenVerifier:
-    """Checks tokens against the public key in a file. A key that is replaced counts from the next request."""
+    """Checks tokens. Keys and revocations that are replaced count from the next request."""
 
-    def __init__(self, public_key: Path, clock: Clock = _now) -> None:
-        self._path = public_key
+    def __init__(
+        self, jwks: Path, *, issuer: str, audience: str, revoked: Path | None = None, clock: Clock = utc_now
+    ) -> None:
+        """
+        Args:
+            jwks: the public keys.
+            issuer: what `iss` must be.
+            audience: what `aud` must be: this one text, no list.
+            revoked: the list of tokens that were called back; a file that is not there means none.
+        """
+        self._keys = ReplacedFile(jwks, read_keys)
+        self._issuer = issuer
+        self._audience = audience
+        self._revoked_path = revoked
+        self._revoked = None if revoked is None else ReplacedFile(revoked, read_revoked)
         self._clock = clock
-        self._read: tuple[bytes, Ed25519PublicKey] | None = None
 
     def verify(self, token: str) -> Caller:
         """Who the token names.
@@ -114,34 +83,73 @@ class TokenVerifier:
         Raises:
             AuthenticationError: it is none of ours, not valid now, or there is no usable key to tell.
         """
-        if len(token) > MAX_TOKEN_CHARS:
+        try:
+            claims = self._signed_claims(token)
+        except (jwt.PyJWTError, AcgsError, OSError, ValueError, TypeError, KeyError):
+            raise AuthenticationError from None
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not SUBJECT.fullmatch(subject):
             raise AuthenticationError
         try:
-            claims = jwt.decode(
-                token,
-                self._key(),
-                algorithms=[_ALGORITHM],
-                # Times are checked below, by the clock that was given.
-                options={"require": list(_CLAIMS), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
-            )
-            issued, expires = (datetime.fromtimestamp(claims[name], UTC) for name in ("iat", "exp"))
             roles = frozenset(Role(role) for role in claims["roles"])
-        except (jwt.PyJWTError, OSError, ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
-            raise AuthenticationError from None
-        subject, token_id, now = claims["sub"], claims["jti"], self._clock()
-        timely = issued - LEEWAY <= now < expires + LEEWAY and expires - issued <= MAX_LIFETIME
-        if not timely or not roles or not _SUBJECT.fullmatch(subject):
-            raise AuthenticationError
-        return Caller(subject, roles, token_id)
+            holds = bool(roles) and self._is_timely(claims) and not self._is_revoked(claims["jti"])
+        except (AcgsError, OSError, ValueError, TypeError, OverflowError):
+            holds = False
+        if not holds:
+            raise AuthenticationError(subject)
+        return Caller(subject, roles, claims["jti"])
 
-    def _key(self) -> Ed25519PublicKey:
-        pem = self._path.read_bytes()
-        if self._read is None or self._read[0] != pem:
-            key = load_pem_public_key(pem)
-            if not isinstance(key, Ed25519PublicKey):
-                raise ValueError("not an Ed25519 key")
-            self._read = (pem, key)
-        return self._read[1]
+    def _signed_claims(self, token: str) -> dict[str, Any]:
+        if len(token) > MAX_TOKEN_CHARS:
+            raise ValueError("too long")
+        header = jwt.get_unverified_header(token)
+        key: TokenKey = self._keys.look()[header["kid"]]
+        if header["alg"] != key.algorithm or "crit" in header:
+            raise ValueError("another algorithm than the key's, or an extension that we do not know")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key.key,
+            algorithms=[key.algorithm],
+            issuer=self._issuer,
+            audience=self._audience,
+            # Times are checked below, by the clock that was given.
+            options={
+                "require": list(CLAIMS),
+                "strict_aud": True,
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+            },
+        )
+        return claims
+
+    def _is_timely(self, claims: dict[str, Any]) -> bool:
+        moments = (claims["iat"], claims.get("nbf", claims["iat"]), claims["exp"])
+        issued, begins, expires = (datetime.fromtimestamp(moment, UTC) for moment in moments)
+        now = self._clock()
+        return max(issued, begins) - LEEWAY <= now < expires + LEEWAY and expires - issued <= MAX_LIFETIME
+
+    def _is_revoked(self, token_id: str) -> bool:
+        """A list that is there and cannot be read lets nobody in."""
+        if self._revoked is None or self._revoked_path is None or not self._revoked_path.exists():
+            return False
+        return token_id in self._revoked.look()
+
+
+def token_folder(settings: Settings) -> Path:
+    """Where `acgs token` keeps keys and revocations."""
+    return settings.state_dir.resolve() / TOKEN_FOLDER
+
+
+def open_verifier(settings: Settings) -> TokenVerifier:
+    """The verifier of an installation."""
+    folder = token_folder(settings)
+    return TokenVerifier(
+        settings.jwks_path or folder / JWKS_FILE,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        revoked=folder / REVOKED_FILE,
+    )
 
 
 def bearer_token(header: str | None) -> str:
@@ -154,39 +162,3 @@ def bearer_token(header: str | None) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise AuthenticationError
     return token.strip()
-
-
-def _create_key(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    write_atomic(draft, pem, mode=0o600)
-    try:
-        # A link, unlike a rename, fails if another process was first: its key stands.
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-        sync_directory(path.parent)
-
-
-def _read_key(path: Path) -> Ed25519PrivateKey:
-    try:
-        with path.open("rb") as handle:
-            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
-            pem = handle.read()
-    except OSError as error:
-        raise UnavailableError(f"the token key {path.name} cannot be read: {error.strerror}") from error
-    if mode & 0o077:
-        raise IntegrityError(
-            f"the token key {path.name} is open to others (mode {mode:04o}); delete it if it may have been copied, "
-            "else run chmod 600 on it"
-        )
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        raise InvalidInputError(f"{path.name} is no unencrypted PEM private key", field="key") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise InvalidInputError(f"{path.name} is not an Ed25519 key", field="key")
-    return key
