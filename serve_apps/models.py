@@ -116,6 +116,10 @@ class ModelRouter:
         """Called by Serve."""
         self._replica.check()
 
+    async def hold(self) -> None:
+        """See `ModelSlot.hold`; the mlops application asks for it while there is a model to serve."""
+        await asyncio.sleep(HOLD_SECONDS)
+
     async def _hold(self, slot: Slot) -> None:
         """Keep a slot awake as long as the table names something for it.
 

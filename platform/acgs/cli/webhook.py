@@ -9,15 +9,17 @@ import typer
 
 from acgs.cli.output import JSON_OPTION, say, write_json, write_table
 from acgs.registry.webhooks.subscription import Topic
+from acgs.security.callers import current_caller
+from acgs.security.roles import Permission
 from acgs.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
     help="""Tell others of versions and releases.
 
-    Deliveries are signed as in Standard Webhooks (HMAC-SHA256; the secret is the file of ACGS_WEBHOOK_SECRET, by default
-    keys/webhook.secret in the state directory), tried again for over an hour, and kept with how each went. The platform
-    delivers while it runs; 'deliver' does one round by hand.""",
+    Deliveries are signed as in Standard Webhooks (HMAC-SHA256 with the secret in the file of ACGS_WEBHOOK_SECRET, by
+    default keys/webhook.secret in the state directory), tried again for over an hour, and kept with how each went. The
+    platform delivers while it runs; 'deliver' does one round by hand.""",
 )
 
 AsJson = Annotated[bool, typer.Option(JSON_OPTION, help="Write one JSON document.")]
@@ -37,7 +39,9 @@ def add(
 
     settings = Settings()
     open_secret(settings)
-    made = open_webhooks(settings).add(url, topic)
+    caller = current_caller(settings)
+    caller.require(Permission.WEBHOOK_MANAGE)
+    made = open_webhooks(settings).add(url, topic, actor=caller.subject)
     if as_json:
         write_json({"webhook_id": made.webhook_id, "place": made.place, "topics": list(made.topics)})
     else:
@@ -63,7 +67,10 @@ def remove(webhook_id: Annotated[str, typer.Argument(help="As 'list' shows it.")
     """Tell an address nothing more."""
     from acgs.registry.webhooks.opening import open_webhooks
 
-    open_webhooks(Settings()).remove(webhook_id)
+    settings = Settings()
+    caller = current_caller(settings)
+    caller.require(Permission.WEBHOOK_MANAGE)
+    open_webhooks(settings).remove(webhook_id, actor=caller.subject)
     say(f"{webhook_id} is removed")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +39,7 @@ from acgs.release.model_contract import ModelMargins, model_contract
 from acgs.release.model_evidence import compare
 from acgs.release.promotion import Target, begin, go_back, live_version
 from acgs.release.requirements import OVERRIDE, Case, approvals_from, judge
-from acgs.release.staging.held_out import read_held_out
+from acgs.release.staging.held_out import HeldOutRow, read_held_out
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import run_staging
 from acgs.security.callers import current_caller
@@ -94,6 +95,12 @@ class MLOpsManager:
         caller = self._caller or current_caller(self.settings)
         caller.require(permission)
         return caller.subject
+
+    def acting_as(self, caller: Caller) -> MLOpsManager:
+        """This manager for another caller; both share everything that is open."""
+        other = copy(self)
+        other._caller = caller
+        return other
 
     @cached_property
     def registry(self) -> Registry:
@@ -152,14 +159,14 @@ class MLOpsManager:
         model_name: str,
         version: str,
         *,
-        data: Path,
+        data: Path | Sequence[HeldOutRow],
         limits: StagingLimits | None = None,
         told: Callable[[str], None] = lambda _: None,
     ) -> SignedDocument:
         """Load a version as a slot would, ask it for held-out rows, and sign what was found.
 
         Args:
-            data: held-out rows (`acgs.release.staging.held_out`).
+            data: held-out rows, or a file of them (`acgs.release.staging.held_out`).
 
         Raises:
             ForbiddenError: the caller may not do it.
@@ -167,7 +174,7 @@ class MLOpsManager:
             AcgsError: the version cannot be had from the registry.
         """
         actor = self.act(Permission.MODEL_RELEASE)
-        record, rows = self.registry.get(f"{model_name}@{version}"), read_held_out(data)
+        record, rows = self.registry.get(f"{model_name}@{version}"), _rows(data)
         report = run_staging(lambda: self._load(record), rows, self._governor, limits or StagingLimits(), told=told)
         return self._sign("staging", record, report.verdict, report.model_dump(mode="json"), baseline=None, actor=actor)
 
@@ -176,7 +183,7 @@ class MLOpsManager:
         model_name: str,
         version: str,
         *,
-        data: Path,
+        data: Path | Sequence[HeldOutRow],
         margins: ModelMargins | None = None,
         waived: Mapping[str, str] | None = None,
         seed: int = 0,
@@ -189,7 +196,7 @@ class MLOpsManager:
             AcgsError: a version cannot be had, or does not load.
         """
         actor = self.act(Permission.MODEL_RELEASE)
-        record, rows = self.registry.get(f"{model_name}@{version}"), read_held_out(data)
+        record, rows = self.registry.get(f"{model_name}@{version}"), _rows(data)
         live = live_version(self.serving.latest(), model_name)
         if live is None:
             raise InvalidInputError(
@@ -263,6 +270,14 @@ class MLOpsManager:
         details = {"document": document, "reason": reason}
         self.registry.events.append(LifecycleEvent(OVERRIDE, actor, found.model, found.version, dict(details)))
         self.registry.carry_over()
+
+    def hold(self, model_name: str, version: str, *, reason: str) -> None:
+        """Put a version under legal hold: its files stay whatever its age."""
+        self.registry.hold(f"{model_name}@{version}", reason, actor=self.act(Permission.MODEL_RELEASE))
+
+    def lift_hold(self, model_name: str, version: str) -> None:
+        """Lift the hold."""
+        self.registry.lift_hold(f"{model_name}@{version}", actor=self.act(Permission.MODEL_RELEASE))
 
     def follow(self, deployment: Deployment, told: Callable[[Deployment], None] | None = None) -> Deployment:
         """Wait until a deployment answers everything or is over, and every router knows; moves it on meanwhile."""
@@ -449,3 +464,7 @@ class MLOpsManager:
 
     def _documents(self, record: Record, kind: str) -> list[SignedDocument]:
         return self.deployments.documents(record.facts.name, record.facts.version, kind)
+
+
+def _rows(data: Path | Sequence[HeldOutRow]) -> Sequence[HeldOutRow]:
+    return read_held_out(data) if isinstance(data, Path) else data

@@ -10,8 +10,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
 from acgs.errors import AcgsError, InvalidInputError
+from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.sql_lifecycle import SUBJECT as EVENTS
-from acgs.registry.sql_lifecycle import events_after
+from acgs.registry.sql_lifecycle import append_event, events_after
 from acgs.registry.tables import EVENT_TABLE
 from acgs.registry.webhooks.subscription import Delivery, DeliveryState, Subscription, Topic, check_url, topic_of
 from acgs.registry.webhooks.tables import DELIVERY_TABLE, WEBHOOK_TABLE
@@ -34,7 +35,7 @@ class SqlWebhookStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, url: str, topics: Sequence[str]) -> Subscription:
+    def add(self, url: str, topics: Sequence[str], *, actor: str) -> Subscription:
         """See `WebhookStore.add`."""
         try:
             wanted = tuple(Topic(topic) for topic in dict.fromkeys(topics))
@@ -55,14 +56,18 @@ class SqlWebhookStore:
                     created_at=made.created_at,
                 )
             )
+            details = {"webhook_id": made.webhook_id, "place": made.place, "topics": list(wanted)}
+            append_event(connection, LifecycleEvent("webhook.added", actor, "webhooks", details=dict(details)))
         return made
 
-    def remove(self, webhook_id: str) -> None:
+    def remove(self, webhook_id: str, *, actor: str) -> None:
         """See `WebhookStore.remove`."""
         with writing(self._engine, EVENTS) as connection:
             if not connection.execute(delete(WEBHOOK_TABLE).where(_HOOK.webhook_id == webhook_id)).rowcount:
                 raise UnknownWebhookError(f"there is no webhook {webhook_id[:64]!r}", field="webhook_id")
             connection.execute(delete(DELIVERY_TABLE).where(_DELIVERY.webhook_id == webhook_id))
+            details = {"webhook_id": webhook_id}
+            append_event(connection, LifecycleEvent("webhook.removed", actor, "webhooks", details=dict(details)))
 
     def subscriptions(self) -> list[Subscription]:
         """See `WebhookStore.subscriptions`."""

@@ -11,7 +11,7 @@ from acgs.registry.webhooks.subscription import Delivery, Subscription
 class WebhookStore(Protocol):
     """Shared by all who deliver. All raise `UnavailableError` if the store cannot be used."""
 
-    def add(self, url: str, topics: Sequence[str]) -> Subscription:
+    def add(self, url: str, topics: Sequence[str], *, actor: str) -> Subscription:
         """Subscribe to what happens from now on.
 
         Raises:
@@ -19,7 +19,7 @@ class WebhookStore(Protocol):
         """
         ...
 
-    def remove(self, webhook_id: str) -> None:
+    def remove(self, webhook_id: str, *, actor: str) -> None:
         """Unsubscribe; its deliveries are forgotten. Raises `UnknownWebhookError`."""
         ...
 

@@ -76,7 +76,7 @@ def sending(engine: Engine) -> Sending:
 
 def test_an_event_arrives_signed_and_once(sending: Sending, receiver: Receiver) -> None:
     sending.happened("release.rolled_back")
-    sending.store.add(receiver.url, ["release.promoted"])
+    sending.store.add(receiver.url, ["release.promoted"], actor="mia")
     event = sending.happened()
     sending.happened("release.stepped")
     (delivery,) = sending.deliverer.deliver_due()
@@ -102,7 +102,7 @@ def test_what_is_not_taken_is_tried_again_later_and_later_and_then_given_up(
     sending: Sending, receiver: Receiver, status: int
 ) -> None:
     receiver.status = status
-    sending.store.add(receiver.url, ["release.promoted"])
+    sending.store.add(receiver.url, ["release.promoted"], actor="mia")
     sending.happened()
     tries = []
     for _ in range(MAX_TRIES):
@@ -119,7 +119,7 @@ def test_what_is_not_taken_is_tried_again_later_and_later_and_then_given_up(
 
 def test_a_receiver_that_comes_back_gets_what_it_missed(sending: Sending, receiver: Receiver) -> None:
     receiver.status = 503
-    sending.store.add(receiver.url, ["release.promoted"])
+    sending.store.add(receiver.url, ["release.promoted"], actor="mia")
     for _ in range(3):
         sending.happened()
     assert {d.state for d in sending.deliverer.deliver_due()} == {DeliveryState.WAITING}
@@ -128,7 +128,7 @@ def test_a_receiver_that_comes_back_gets_what_it_missed(sending: Sending, receiv
 
 
 def test_a_receiver_that_is_not_there_is_named_without_its_address(sending: Sending) -> None:
-    sending.store.add("http://127.0.0.1:1/hook?token=secret", ["release.promoted"])
+    sending.store.add("http://127.0.0.1:1/hook?token=secret", ["release.promoted"], actor="mia")
     sending.happened()
     (delivery,) = sending.deliverer.deliver_due()
     assert (delivery.state, delivery.answer) == (DeliveryState.WAITING, "ConnectError")
@@ -137,7 +137,7 @@ def test_a_receiver_that_is_not_there_is_named_without_its_address(sending: Send
 
 
 def test_two_deliverers_send_once(sending: Sending, receiver: Receiver) -> None:
-    sending.store.add(receiver.url, ["release.promoted"])
+    sending.store.add(receiver.url, ["release.promoted"], actor="mia")
     sending.happened()
     sending.store.enqueue()
     claimed = sending.store.claim(sending.now, until=sending.now + 100.0, limit=10)
@@ -148,7 +148,7 @@ def test_two_deliverers_send_once(sending: Sending, receiver: Receiver) -> None:
 
 
 def test_verdicts_that_do_not_pass_are_a_topic(sending: Sending, receiver: Receiver) -> None:
-    sending.store.add(receiver.url, [Topic.CONTRACT_FAILED])
+    sending.store.add(receiver.url, [Topic.CONTRACT_FAILED], actor="mia")
     for kind in ("release.staged", "release.contract_judged"):
         for verdict in ("PASS", "FAIL", "INSUFFICIENT"):
             sending.happened(kind, verdict=verdict)
@@ -157,14 +157,14 @@ def test_verdicts_that_do_not_pass_are_a_topic(sending: Sending, receiver: Recei
 
 
 def test_who_unsubscribed_hears_nothing_more(sending: Sending, receiver: Receiver) -> None:
-    hook = sending.store.add(receiver.url, ["release.promoted"])
+    hook = sending.store.add(receiver.url, ["release.promoted"], actor="mia")
     sending.happened()
     sending.store.enqueue()
-    sending.store.remove(hook.webhook_id)
+    sending.store.remove(hook.webhook_id, actor="mia")
     assert sending.deliverer.deliver_due() == []
     assert receiver.received == []
     with pytest.raises(UnknownWebhookError):
-        sending.store.remove(hook.webhook_id)
+        sending.store.remove(hook.webhook_id, actor="mia")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_an_address_that_events_may_not_be_sent_to_is_refused(url: str) -> None:
 def test_topics_must_be_known(sending: Sending) -> None:
     for topics in ([], ["release.everything"]):
         with pytest.raises(InvalidInputError):
-            sending.store.add("https://example.org/hook", topics)
+            sending.store.add("https://example.org/hook", topics, actor="mia")
 
 
 def test_the_secret_is_made_once_and_kept_from_others(tmp_path: Path) -> None:

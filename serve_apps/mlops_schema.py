@@ -1,0 +1,54 @@
+"""Bodies of the mlops application's requests."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from acgs.registry.webhooks.subscription import Topic
+from acgs.release.model_contract import ModelMargins
+from acgs.release.staging.held_out import HeldOutRow
+from acgs.release.staging.limits import StagingLimits
+from acgs.serving.deployments.record import RampPlan
+
+Reason = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StagingRequest(_Body):
+    """Held-out rows, and limits other than the published ones."""
+
+    rows: Annotated[list[HeldOutRow], Field(min_length=1)]
+    limits: StagingLimits = StagingLimits()
+
+
+class ContractRequest(_Body):
+    """Held-out rows, margins, and guards that mean nothing here, each with the reason."""
+
+    rows: Annotated[list[HeldOutRow], Field(min_length=1)]
+    margins: ModelMargins = ModelMargins()
+    waived: dict[str, Reason] = {}
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+
+
+class PromotionRequest(_Body):
+    """How the version comes to all of the traffic."""
+
+    plan: RampPlan = RampPlan()
+
+
+class ReasonRequest(_Body):
+    """Why, for the record."""
+
+    reason: Reason
+
+
+class WebhookRequest(_Body):
+    """Where to send what."""
+
+    url: Annotated[str, Field(max_length=2048)]
+    topics: Annotated[list[Topic], Field(min_length=1)]
