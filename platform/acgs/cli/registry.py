@@ -15,6 +15,7 @@ import typer
 from acgs.cli.output import JSON_OPTION, say, write_fields, write_json, write_table
 from acgs.errors import InvalidInputError
 from acgs.registry.semver import VersionPolicy
+from acgs.security.callers import permitted_caller
 from acgs.security.roles import Permission
 from acgs.settings import Settings
 
@@ -79,7 +80,7 @@ def create(
     if push and not tag:
         raise InvalidInputError("--push needs --tag: there is nothing else to push", field="push")
     settings = Settings()
-    actor = _act(settings, Permission.MODEL_CREATE)
+    actor = permitted_caller(settings, Permission.MODEL_CREATE).subject
     repository = Repository(Path.cwd()) if git else None
     options = {"kind": kind, "parent": parent, "base": base, "data": data, "metric": metric, "privacy": privacy}
     description = _described(source, describe, options)
@@ -228,7 +229,7 @@ def hold(
 ) -> None:
     """Put a version under legal hold: its files stay whatever its age."""
     settings = Settings()
-    actor = _act(settings, Permission.MODEL_RELEASE)
+    actor = permitted_caller(settings, Permission.MODEL_RELEASE).subject
     _open(settings).hold(reference, reason, actor=actor)
     say(f"{reference} is held")
 
@@ -237,7 +238,7 @@ def hold(
 def unhold(reference: ReferenceArgument) -> None:
     """Lift a legal hold."""
     settings = Settings()
-    actor = _act(settings, Permission.MODEL_RELEASE)
+    actor = permitted_caller(settings, Permission.MODEL_RELEASE).subject
     _open(settings).lift_hold(reference, actor=actor)
     say(f"{reference} is no longer held")
 
@@ -258,7 +259,7 @@ def gc(
     from acgs.registry.retention import RetentionPolicy
 
     settings = Settings()
-    actor = _act(settings, Permission.MODEL_COLLECT) if apply else NOBODY
+    actor = permitted_caller(settings, Permission.MODEL_COLLECT).subject if apply else NOBODY
     done = collect(
         _open(settings),
         RetentionPolicy(timedelta(days=days), keep_latest),
@@ -290,7 +291,7 @@ def doctor(
 
     settings = Settings()
     if repair:
-        _act(settings, Permission.MODEL_COLLECT)
+        permitted_caller(settings, Permission.MODEL_COLLECT)
     registry = _open(settings)
     repository = Repository(Path.cwd()) if tags else None
     found = examine(registry, repository=repository)
@@ -313,20 +314,6 @@ def doctor(
 
 def _told(ailment: Any) -> dict[str, Any]:
     return {"what": ailment.what, "advice": ailment.advice, "mendable": ailment.mendable}
-
-
-def _act(settings: Settings, permission: Permission) -> str:
-    """Who acts, for the record.
-
-    Raises:
-        ForbiddenError: who acts may not do it.
-        AuthenticationError: a token is needed, and there is none that holds.
-    """
-    from acgs.security.callers import current_caller
-
-    caller = current_caller(settings)
-    caller.require(permission)
-    return caller.subject
 
 
 def _open(settings: Settings) -> Registry:

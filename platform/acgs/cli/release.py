@@ -9,6 +9,7 @@ import typer
 
 from acgs.cli.output import JSON_OPTION, say, write_fields, write_json, write_table
 from acgs.errors import InvalidInputError
+from acgs.security.roles import Permission
 
 if TYPE_CHECKING:
     from acgs.mlops import MLOpsManager
@@ -52,7 +53,7 @@ def stage(
     """
     from acgs.release.staging.limits import read_limits
 
-    manager = _manager()
+    manager = _manager_for(Permission.MODEL_RELEASE)
     facts = manager.registry.get(reference).facts
     signed = manager.stage_model(
         facts.name,
@@ -81,7 +82,7 @@ def contract(
     from acgs.registry.describing import pair
     from acgs.release.model_contract import read_margins
 
-    manager = _manager()
+    manager = _manager_for(Permission.MODEL_RELEASE)
     facts = manager.registry.get(reference).facts
     waived = dict(map(pair("waive"), waive or []))
     signed = manager.check_contract(
@@ -113,7 +114,7 @@ def promote(
 
     Example: `acgs release promote triage@1.3.0 --steps 10,50,100 --observe 300`
     """
-    manager = _manager()
+    manager = _manager_for(Permission.MODEL_RELEASE)
     plan = _plan(
         steps=steps,
         observe_seconds=observe,
@@ -313,6 +314,17 @@ def _manager() -> MLOpsManager:
     from acgs.mlops import MLOpsManager
 
     return MLOpsManager()
+
+
+def _manager_for(permission: Permission) -> MLOpsManager:
+    """The manager, for one who may do that: asked before anything else is looked at.
+
+    Raises:
+        ForbiddenError: who acts may not.
+    """
+    manager = _manager()
+    manager.act(permission)
+    return manager
 
 
 def _plan(*, steps: str, **rest: Any) -> RampPlan:

@@ -58,6 +58,18 @@ def current_caller(settings: Settings, *, local_user: Callable[[], str] = login_
     return Caller(local_user(), frozenset(), None, LOCAL_PERMISSIONS)
 
 
+def permitted_caller(settings: Settings, permission: Permission) -> Caller:
+    """Who acts, and may.
+
+    Raises:
+        ForbiddenError: who acts may not do it.
+        AcgsError: see `current_caller`.
+    """
+    caller = current_caller(settings)
+    caller.require(permission)
+    return caller
+
+
 def _token(settings: Settings) -> str | None:
     if settings.token is not None and settings.token_file is not None:
         raise InvalidInputError("set ACGS_TOKEN or ACGS_TOKEN_FILE, not both", field="token")
