@@ -54,6 +54,7 @@ def test_the_serve_configuration_is_valid_and_declares_every_deployment() -> Non
         "governance": {"Governance", "SecondTier", "AuditSequencer"},
         "training": {"Training"},
         "retrieval": {"Retrieval"},
+        "mlops": {"MLOps"},
         "models": {"ModelRouter", "SlotBlue", "SlotGreen"},
     }
     assert document["http_options"]["host"] == "127.0.0.1"

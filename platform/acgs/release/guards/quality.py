@@ -19,6 +19,8 @@ EXPECTED_GAIN: Final = 0.0231
 """Gain in nDCG@10 that a candidate of this kind is built for; the contract is planned so that such a gain shows."""
 SLICE_MARGIN: Final = -0.01
 """A slice may lose up to one point of nDCG@10."""
+FEW_CHANGED: Final = "clopper-pearson"
+"""Name of the bound where too few queries changed for a bootstrap."""
 FEWEST_QUERIES: Final = 50
 FEWEST_QUERIES_OF_A_SLICE: Final = 30
 
@@ -46,11 +48,19 @@ class QualityHolds(MeasuringGuard):
         """Bound the mean delta by the BCa bootstrap, or by the share of changed queries where those are few."""
         deltas, bounds = quality_bounds(evidence.quality, self.slice_name, budget.confidence, evidence.seed)
         holds, breaks = bounds.lower >= self.margin, bounds.upper < self.margin
-        needed = self._needed(deltas, budget)
-        verdict = Verdict.PASS if holds else Verdict.FAIL if breaks or bounds.units >= needed else Verdict.INSUFFICIENT
+        if bounds.method.startswith(FEW_CHANGED):
+            # So few queries changed that their spread says nothing of power: what counts is what the bounds rule out.
+            no_gain = bounds.upper < self.expected and self.expected > self.margin
+            verdict = Verdict.PASS if holds else Verdict.FAIL if breaks or no_gain else Verdict.INSUFFICIENT
+            reason = self._reason_of_few(verdict, breaks, bounds)
+        else:
+            needed = self._needed(deltas, budget)
+            shown = breaks or bounds.units >= needed
+            verdict = Verdict.PASS if holds else Verdict.FAIL if shown else Verdict.INSUFFICIENT
+            reason = self._reason(verdict, breaks, needed)
         return Reading(
             verdict=verdict,
-            reason=self._reason(verdict, breaks, needed),
+            reason=reason,
             value=bounds.estimate,
             bound=bounds.lower,
             margin=self.margin,
@@ -65,6 +75,16 @@ class QualityHolds(MeasuringGuard):
         return max(
             self.minimum_n,
             pairs_needed(self.expected - self.margin, spread, confidence=budget.confidence, power=budget.power),
+        )
+
+    def _reason_of_few(self, verdict: Verdict, breaks: bool, bounds: Bounds) -> str:
+        if verdict == Verdict.PASS or breaks:
+            return self._reason(verdict, breaks, 0)
+        if verdict == Verdict.FAIL:
+            return f"so few queries are answered otherwise that a mean delta of {self.expected:+.4f} is ruled out"
+        return (
+            f"few queries are answered otherwise, and {bounds.units} in all leave room for a mean delta of "
+            f"{bounds.lower:+.3f}; measure more"
         )
 
     def _reason(self, verdict: Verdict, breaks: bool, needed: int) -> str:
@@ -117,5 +137,5 @@ def quality_bounds(
         return deltas, paired_bca(deltas, confidence=confidence, clusters=None if alone else clusters, seed=seed)
     # Resampling learns nothing from a few changed queries: it would take what it has not seen for impossible.
     reach = proportion_upper(changed, units, confidence=confidence)
-    method = f"clopper-pearson, {changed} changed"
+    method = f"{FEW_CHANGED}, {changed} changed"
     return deltas, Bounds(float(deltas.mean()), -reach, reach, confidence, len(deltas), units, method)

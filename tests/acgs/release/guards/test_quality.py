@@ -130,3 +130,19 @@ def test_a_candidate_without_gain_passes_with_at_most_alpha(evidence_with: Build
         deltas = np.where(rng.random(80) < 0.6, 0.0, np.clip(rng.normal(0, 0.2, 80), -0.5, 0.5))
         passed += guard.check(evidence_with(quality=_pairs(deltas))).verdict == Verdict.PASS
     assert passed / 300 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
+
+
+@pytest.mark.parametrize(
+    ("n", "expected", "margin", "verdict"),
+    [
+        (100, 0.0, -0.02, Verdict.INSUFFICIENT),
+        (400, 0.0, -0.02, Verdict.PASS),
+        (60, 0.0231, 0.0, Verdict.INSUFFICIENT),
+        (2000, 0.0231, 0.0, Verdict.FAIL),
+    ],
+)
+def test_a_candidate_that_answers_alike_is_judged_by_what_so_many_queries_rule_out(
+    evidence_with: Build, n: int, expected: float, margin: float, verdict: Verdict
+) -> None:
+    guard = QualityHolds("quality", margin=margin, expected=expected)
+    assert guard.check(evidence_with(quality=_pairs(np.zeros(n)))).verdict == verdict

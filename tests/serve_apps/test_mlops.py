@@ -1,0 +1,223 @@
+"""Versions and releases over HTTP, in this process, with slots that load and answer beside it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from acgs.mlops import MLOpsManager, train_and_version_model
+from acgs.release.history import ReleaseHistory, verify_history
+from acgs.security.issuing import TokenIssuer
+from acgs.security.roles import PERMISSIONS, Caller, Role
+from acgs.settings import Settings
+from tests.acgs.mlops.conftest import Platform
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
+PREFIX = "/api/v1/mlops"
+LIMITS = {"requests": 60, "callers": 2}
+AT_ONCE = {"plan": {"steps": [100], "watch_seconds": 600}}
+
+As = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path / "state", rate_limit_requests_per_second=1000.0, rate_limit_burst_capacity=1000)
+
+
+@pytest.fixture
+def as_(settings: Settings) -> As:
+    """The header of a token for a subject with roles."""
+    issuer = TokenIssuer.open(settings)
+
+    def make(subject: str, *roles: Role) -> dict[str, str]:
+        return {"authorization": f"Bearer {issuer.issue(subject, roles, timedelta(hours=1)).text}"}
+
+    return make
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    from fastapi.testclient import TestClient
+
+    from serve_apps.mlops_routes import build_app
+    from serve_apps.mlops_service import open_service
+
+    async def hold() -> None:
+        return None
+
+    with TestClient(build_app(lambda: open_service(settings), hold), root_path=PREFIX) as opened:
+        yield opened
+
+
+@pytest.fixture
+def platform(settings: Settings) -> Iterator[Platform]:
+    running = Platform(settings)
+    yield running
+    running.close()
+
+
+def table(n: int = 1200) -> tuple[Any, Any]:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(n, 3))
+    return rows, (rows[:, 0] > 0).astype(int)
+
+
+@pytest.fixture
+def trained(settings: Settings) -> tuple[list[str], list[dict[str, Any]]]:
+    """Two versions of a model, and their held-out rows."""
+    from sklearn.linear_model import LogisticRegression
+
+    trainer = Caller("tara", frozenset({Role.TRAINER}), None, PERMISSIONS[Role.TRAINER])
+    manager = MLOpsManager(settings, caller=trainer)
+    made = [
+        train_and_version_model(*table(), "triage", estimator=LogisticRegression(C=c), manager=manager)
+        for c in (1.0, 0.9)
+    ]
+    rows = [json.loads(line) for line in made[0].held_out.read_text().splitlines()]
+    return [one.version["version"] for one in made], rows
+
+
+def live(client: TestClient, header: dict[str, str], wanted: str) -> None:
+    """Wait until a version is live; the application moves the release on by itself."""
+    for _ in range(600):
+        if client.get(f"{PREFIX}/releases/triage", headers=header).json()["live"] == wanted:
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError(f"{wanted} did not become live")
+
+
+def test_a_release_goes_out_and_back_over_http(
+    client: TestClient, platform: Platform, trained: tuple[list[str], list[dict[str, Any]]], as_: As
+) -> None:
+    (first, second), rows = trained
+    operator, viewer = as_("olga", Role.OPERATOR), as_("vera", Role.VIEWER)
+    refused = client.post(f"{PREFIX}/releases/triage/{first}/promote", json=AT_ONCE, headers=operator)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+    assert "never staged" in refused.json()["detail"]
+
+    body = {"rows": rows, "limits": LIMITS}
+    staged = client.post(f"{PREFIX}/releases/triage/{first}/stage", json=body, headers=operator)
+    assert (staged.status_code, staged.json()["document"]["verdict"]) == (200, "PASS"), staged.text
+    direct = {"plan": {"steps": [100], "watch_seconds": 0}}
+    started = client.post(f"{PREFIX}/releases/triage/{first}/promote", json=direct, headers=operator)
+    assert (started.status_code, started.json()["requested_by"]) == (202, "olga")
+    live(client, viewer, first)
+
+    assert client.post(f"{PREFIX}/releases/triage/{second}/stage", json=body, headers=operator).status_code == 200
+    margins = {"p95_ms": 100.0, "tail_growth": 100.0}
+    request = {"rows": rows, "margins": margins, "waived": {"calibration": "too few rows"}}
+    judged = client.post(f"{PREFIX}/releases/triage/{second}/contract", json=request, headers=operator).json()
+    assert (judged["document"]["verdict"], judged["document"]["baseline"]) == ("PASS", first)
+    client.post(f"{PREFIX}/releases/triage/{second}/promote", json=AT_ONCE, headers=operator)
+    live(client, viewer, second)
+    back = client.post(f"{PREFIX}/releases/triage/rollback", json={"reason": "complaints"}, headers=operator)
+    assert (back.status_code, back.json()["status"]) == (200, "rolled_back")
+    live(client, viewer, first)
+
+    found = client.get(f"{PREFIX}/releases/triage/history", headers=viewer)
+    history = ReleaseHistory.model_validate_json(found.content)
+    from acgs.audit.installation import audit_directory, signing_key
+    from acgs.audit.trust import published_keys
+
+    manager = platform.manager
+    keys = published_keys(audit_directory(manager.settings))
+    check = verify_history(history, signing_key(manager.settings).public, keys)
+    assert check.holds, check.faults
+    actors = {item.event.kind: item.event.actor for item in history.events}
+    assert actors["model.version.created"] == "tara"
+    assert actors["release.rolled_back"] == "olga"
+    assert client.get(f"{PREFIX}/health").json() == {"status": "ok", "faults": {}}
+
+
+def test_a_failed_document_takes_two_proven_approvers(
+    client: TestClient, platform: Platform, trained: tuple[list[str], list[dict[str, Any]]], as_: As
+) -> None:
+    (first, _), rows = trained
+    operator = as_("olga", Role.OPERATOR)
+    wrong = [{**row, "label": 1 - row["label"]} for row in rows]
+    body = {"rows": wrong, "limits": LIMITS}
+    staged = client.post(f"{PREFIX}/releases/triage/{first}/stage", json=body, headers=operator).json()
+    assert staged["document"]["verdict"] == "FAIL"
+    promote, approve = f"{PREFIX}/releases/triage/{first}/promote", f"{PREFIX}/documents/{staged['digest']}/approve"
+    assert client.post(approve, json={"reason": "why not"}, headers=operator).status_code == 403
+    for approver in ("ada", "bob"):
+        assert client.post(promote, json=AT_ONCE, headers=operator).status_code == 409
+        given = client.post(approve, json={"reason": "labels are wrong"}, headers=as_(approver, Role.APPROVER))
+        assert given.json() == {"approved": staged["digest"], "by": approver}
+    started = client.post(promote, json=AT_ONCE, headers=operator)
+    assert started.status_code == 202
+    assert [one["actor"] for one in started.json()["approvals"]] == ["ada", "bob"]
+
+
+def test_versions_are_shown_with_signatures_lineage_and_holds(
+    client: TestClient, trained: tuple[list[str], list[dict[str, Any]]], as_: As
+) -> None:
+    (first, second), _ = trained
+    viewer, operator = as_("vera", Role.VIEWER), as_("olga", Role.OPERATOR)
+    listed = client.get(f"{PREFIX}/versions", params={"name": "triage"}, headers=viewer).json()
+    assert [line["version"] for line in listed] == [second, first]
+    shown = client.get(f"{PREFIX}/versions/triage/latest", headers=viewer).json()
+    assert (shown["version"], shown["is_production"], set(shown["signatures"])) == (second, False, {"files", "facts"})
+    graph = client.get(f"{PREFIX}/versions/triage/{first}/lineage", headers=viewer).json()
+    assert graph["of"] == f"triage@{first}"
+    hold = f"{PREFIX}/versions/triage/{first}/hold"
+    assert client.put(hold, json={"reason": "case 7"}, headers=operator).status_code == 200
+    listed = client.get(f"{PREFIX}/versions", headers=viewer).json()
+    assert {line["version"]: line["held"] for line in listed} == {first: True, second: False}
+    assert client.delete(hold, headers=operator).status_code == 200
+    assert client.delete(hold, headers=operator).status_code == 404
+    assert client.get(f"{PREFIX}/dashboard", headers=viewer).json()["model_versions"] == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "field"),
+    [
+        ("GET", "/versions/triage/1.0", None, 422, "version"),
+        ("GET", "/versions/none/latest", None, 404, "name"),
+        ("GET", "/versions?limit=0", None, 422, "limit"),
+        ("GET", "/releases/none", None, 404, "name"),
+        ("GET", "/documents/abc", None, 404, "digest"),
+        ("POST", "/releases/none/1.0.0/stage", {"rows": [{"id": "a", "input": 1}]}, 404, "name"),
+        ("POST", "/releases/none/1.0.0/stage", {"rows": []}, 422, "rows"),
+        ("POST", "/releases/none/1.0.0/stage", {"rows": [{"id": "a", "inptu": 1}]}, 422, "rows.0.input"),
+        ("POST", "/releases/none/1.0.0/promote", {"plan": {"steps": [50]}}, 422, "plan"),
+        ("POST", "/releases/none/1.0.0/promote", {"plan": {"step": [100]}}, 422, "plan.step"),
+        ("POST", "/releases/none/rollback", {"reason": "x"}, 409, "model"),
+        ("POST", "/releases/none/rollback", {"reason": ""}, 422, "reason"),
+        ("POST", "/webhooks", {"url": "http://example.org", "topics": ["release.promoted"]}, 422, "url"),
+        ("POST", "/webhooks", {"url": "https://example.org", "topics": ["all"]}, 422, "topics.0"),
+        ("DELETE", "/webhooks/none", None, 404, "webhook_id"),
+    ],
+)
+def test_bad_input_is_refused_with_the_field_named(
+    client: TestClient, as_: As, method: str, path: str, body: Any, status: int, field: str
+) -> None:
+    response = client.request(method, PREFIX + path, json=body, headers=as_("root", Role.ADMIN))
+    assert (response.status_code, response.json()["error"]["field"]) == (status, field), response.text
+
+
+def test_webhooks_are_an_administrators(client: TestClient, as_: As) -> None:
+    admin, operator = as_("root", Role.ADMIN), as_("olga", Role.OPERATOR)
+    body = {"url": "https://hooks.example.org/secret-path?token=x", "topics": ["release.promoted"]}
+    assert client.post(f"{PREFIX}/webhooks", json=body, headers=operator).status_code == 403
+    made = client.post(f"{PREFIX}/webhooks", json=body, headers=admin)
+    assert (made.status_code, made.json()["place"]) == (201, "https://hooks.example.org")
+    listed = client.get(f"{PREFIX}/webhooks", headers=admin)
+    assert "secret-path" not in listed.text
+    assert client.get(f"{PREFIX}/webhooks/deliveries", headers=admin).json() == []
+    assert client.delete(f"{PREFIX}/webhooks/{made.json()['webhook_id']}", headers=admin).status_code == 200
+
+
+def test_who_has_no_token_sees_nothing(client: TestClient) -> None:
+    for path in ("/versions", "/releases/triage", "/dashboard", "/webhooks"):
+        assert client.get(PREFIX + path).status_code == 401
