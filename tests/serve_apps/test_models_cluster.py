@@ -146,12 +146,12 @@ def test_what_is_deployed_is_shown(platform: Platform) -> None:
 
 
 def test_a_shadow_is_asked_and_counted_and_answers_nobody(platform: Platform) -> None:
-    since = time.time()
     platform.route(blue="1.0.0", green="2.0.0", shadow=True)
     assert {platform.predict().json()["version"] for _ in range(5)} == {"1.0.0"}
 
     def copies() -> tuple[int, int]:
-        windows = platform.store.windows(MODEL, since=since - 2, version="2.0.0")
+        # From the beginning: a router that was held up opened the window that counts them long before this test.
+        windows = platform.store.windows(MODEL, since=0, version="2.0.0")
         return sum(item.shadow_requests for item in windows), sum(item.shadow_agreed for item in windows)
 
     wait_for(lambda: copies() == (5, 0))

@@ -13,12 +13,13 @@ from time import perf_counter
 from typing import Any, Final
 
 import orjson
+import structlog
 
 from acgs.errors import AcgsError, InvalidInputError, UnavailableError
 from acgs.serving.desk import Reply, ReplyKind, error_of
-from acgs.serving.routing import Choice, RoutingTable, Slot, choose
+from acgs.serving.routing import Choice, RoutingTable, Slot, UnknownModelError, choose
 from acgs.serving.runtimes.runtime import ModelFailedError
-from acgs.serving.windows import Outcomes, agree
+from acgs.serving.windows import Copy, Outcomes, agree
 
 MAX_SHADOWS: Final = 32
 """Copies under way at once; beyond it requests go without, so that a slow candidate costs nobody anything."""
@@ -63,7 +64,7 @@ class Dispatcher:
         self._slots = slots
         self._outcomes = outcomes
         self._timeout = timeout_seconds
-        self._shadows: set[asyncio.Task[None]] = set()
+        self._shadows: set[asyncio.Task[Copy]] = set()
 
     async def predict(self, model: str, key: str, question: bytes) -> Answered:
         """Ask the slot that the table in force names for `key`.
@@ -82,17 +83,18 @@ class Dispatcher:
         except TimeoutError:
             self._outcomes.failed(model, choice.version, choice.slot)
             raise UnavailableError(f"{model} {choice.version} did not answer within {self._timeout:g} s") from None
-        except UnavailableError:
+        except UnknownModelError:
+            raise  # the table lost it in the meantime
+        except Exception:
+            # Whatever it was, the version gave no answer, and the guards must see it.
             self._outcomes.failed(model, choice.version, choice.slot)
             raise
         if reply.kind is not ReplyKind.ANSWERED:
             raise self._refusal(model, slot, reply)
         seconds = perf_counter() - started
         self._outcomes.answered(model, reply.version, slot, seconds)
-        if choice.shadow is not None and len(self._shadows) < MAX_SHADOWS:
-            task = asyncio.create_task(self._copy(model, choice.shadow, question, reply.body))
-            self._shadows.add(task)
-            task.add_done_callback(self._shadows.discard)
+        if choice.shadow is not None:
+            self._send_copy(model, choice.shadow, question, reply.body)
         return Answered(reply.version, slot, choice.epoch, reply.body, seconds)
 
     @property
@@ -144,17 +146,38 @@ class Dispatcher:
         self._outcomes.failed(model, reply.version, slot)
         return ModelFailedError(message, field=field)
 
-    async def _copy(self, model: str, target: tuple[Slot, str], question: bytes, live: bytes) -> None:
+    def _send_copy(self, model: str, target: tuple[Slot, str], question: bytes, live: bytes) -> None:
+        """Send a copy on its way; every one is counted once, whatever becomes of it."""
         slot, version = target
-        agreed: bool | None = None
+
+        def count(task: asyncio.Task[Copy]) -> None:
+            self._shadows.discard(task)
+            self._outcomes.shadowed(model, version, slot, Copy.DROPPED if task.cancelled() else task.result())
+
+        if len(self._shadows) >= MAX_SHADOWS:
+            self._outcomes.shadowed(model, version, slot, Copy.DROPPED)
+            return
+        task = asyncio.create_task(self._copy(model, target, question, live))
+        self._shadows.add(task)
+        task.add_done_callback(count)
+
+    async def _copy(self, model: str, target: tuple[Slot, str], question: bytes, live: bytes) -> Copy:
+        slot, version = target
         try:
             async with asyncio.timeout(self._timeout):
                 reply = await self._slots[slot](model, version, question)
-            if reply.kind is ReplyKind.ANSWERED and reply.version == version:
-                agreed = agree(_predictions(live), _predictions(reply.body))
+            if reply.kind is not ReplyKind.ANSWERED or reply.version != version:
+                return Copy.FAILED
+            return Copy.AGREED if agree(_predictions(live), _predictions(reply.body)) else Copy.DIFFERED
+        except SlotBusyError:
+            return Copy.DROPPED
         except (TimeoutError, UnavailableError):
-            agreed = None
-        self._outcomes.shadowed(model, version, slot, agreed=agreed)
+            return Copy.FAILED
+        except Exception as error:  # noqa: BLE001 - nobody awaits a copy: what is not told here is never heard of
+            structlog.get_logger("models").error(
+                "copy for the shadow failed", model=model, version=version, error_type=type(error).__name__
+            )
+            return Copy.FAILED
 
 
 def _predictions(body: bytes) -> Any:

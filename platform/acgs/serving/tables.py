@@ -46,6 +46,7 @@ WINDOW_TABLE: Final = Table(
     Column("shadow_requests", Integer, nullable=False),
     Column("shadow_agreed", Integer, nullable=False),
     Column("shadow_errors", Integer, nullable=False),
+    Column("shadow_dropped", Integer, nullable=False, server_default="0"),
     Index(None, "started"),
     Index(None, "model", "started"),
 )

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from acgs.serving.routing import Slot
@@ -39,6 +40,17 @@ class OutcomeWindow:
     """Copies that got an answer, or failed."""
     shadow_agreed: int = 0
     shadow_errors: int = 0
+    shadow_dropped: int = 0
+    """Copies that the shadow was spared: too many were under way, its slot was full, or the router ended."""
+
+
+class Copy(StrEnum):
+    """What became of a copy for a shadow."""
+
+    AGREED = "agreed"
+    DIFFERED = "differed"
+    FAILED = "failed"
+    DROPPED = "dropped"
 
 
 @dataclass(slots=True)
@@ -50,6 +62,7 @@ class _Counts:
     shadow_requests: int = 0
     shadow_agreed: int = 0
     shadow_errors: int = 0
+    shadow_dropped: int = 0
 
 
 class Outcomes:
@@ -82,13 +95,14 @@ class Outcomes:
             counts.requests += 1
             counts.errors += 1
 
-    def shadowed(self, model: str, version: str, slot: Slot, *, agreed: bool | None) -> None:
-        """Count a copy: whether its answer was that of the live slot; None if there was none."""
+    def shadowed(self, model: str, version: str, slot: Slot, outcome: Copy) -> None:
+        """Count a copy."""
         with self._lock:
             counts = self._of(model, version, slot)
-            counts.shadow_requests += 1
-            counts.shadow_agreed += agreed is True
-            counts.shadow_errors += agreed is None
+            counts.shadow_requests += outcome is not Copy.DROPPED
+            counts.shadow_agreed += outcome is Copy.AGREED
+            counts.shadow_errors += outcome is Copy.FAILED
+            counts.shadow_dropped += outcome is Copy.DROPPED
 
     def take(self) -> list[OutcomeWindow]:
         """The windows since the last call, after those that were put back; what saw no request has none."""
@@ -101,7 +115,7 @@ class Outcomes:
             OutcomeWindow(
                 self._replica_id, model, version, slot, started, max(0.0, now - started), counts.requests,
                 counts.errors, tuple(counts.latencies), counts.shadow_requests, counts.shadow_agreed,
-                counts.shadow_errors,
+                counts.shadow_errors, counts.shadow_dropped,
             )
             for (model, version, slot), counts in taken.items()
         ]  # fmt: skip

@@ -127,10 +127,11 @@ def test_a_slot_that_comes_back_answers_the_request_that_found_it_lost(slots: Sl
     assert slots.predict().version == "1.0.0"
 
 
-def test_a_slot_that_is_full_is_not_asked_again(slots: Slots) -> None:
-    def full() -> Reply:
-        raise SlotBusyError("the slot is full")
+def full() -> Reply:
+    raise SlotBusyError("the slot is full")
 
+
+def test_a_slot_that_is_full_is_not_asked_again(slots: Slots) -> None:
     slots.says[Slot.BLUE] = full
     with pytest.raises(UnavailableError, match="full"):
         slots.predict()
@@ -175,3 +176,50 @@ def test_a_shadow_that_is_lost_or_slow_costs_nobody_anything(slots: Slots) -> No
     slots.hold_up = asyncio.Event()
     slots.predict(times=MAX_SHADOWS + 5)
     assert (slots.asked.count(Slot.BLUE), slots.asked.count(Slot.GREEN)) == (MAX_SHADOWS + 5, MAX_SHADOWS)
+    window = slots.window("2.0.0")
+    assert (window.shadow_requests, window.shadow_dropped) == (MAX_SHADOWS, 5)
+
+
+def broken() -> Reply:
+    raise RuntimeError("nobody thought of this")
+
+
+@pytest.mark.parametrize(
+    ("says", "counted"),
+    [
+        (lambda: Reply(ReplyKind.ANSWERED, "2.0.0", b'{"predictions":[1.0]}'), (5, 5, 0, 0)),
+        (lambda: Reply(ReplyKind.ANSWERED, "2.0.0", b'{"predictions":[2.0]}'), (5, 0, 0, 0)),
+        (lambda: Reply(ReplyKind.ANSWERED, "2.0.0", b"{}"), (5, 0, 5, 0)),
+        (lambda: Reply(ReplyKind.ANSWERED, "3.0.0", b'{"predictions":[1.0]}'), (5, 0, 5, 0)),
+        (lambda: error(ReplyKind.NOT_HELD, "slot green holds nothing"), (5, 0, 5, 0)),
+        (lost, (5, 0, 5, 0)),
+        (broken, (5, 0, 5, 0)),
+        (full, (0, 0, 0, 5)),
+    ],
+)
+def test_every_copy_is_counted_whatever_becomes_of_it(
+    slots: Slots, says: Callable[[], Reply], counted: tuple[int, int, int, int]
+) -> None:
+    slots.table, slots.says[Slot.GREEN] = table(shadow=True), says
+    assert slots.predict(times=5).version == "1.0.0"
+    window = slots.window("2.0.0")
+    assert (window.shadow_requests, window.shadow_agreed, window.shadow_errors, window.shadow_dropped) == counted
+
+
+def test_copies_that_the_end_cuts_off_are_counted_as_dropped(slots: Slots) -> None:
+    async def run() -> None:
+        slots.hold_up = asyncio.Event()
+        for _ in range(3):
+            await slots.dispatcher.predict("triage", "key", question_of([1], {}))
+        await slots.dispatcher.close()
+
+    slots.table = table(shadow=True)
+    asyncio.run(run())
+    assert slots.window("2.0.0").shadow_dropped == 3
+
+
+def test_a_failure_that_nobody_thought_of_counts_against_the_version(slots: Slots) -> None:
+    slots.says[Slot.BLUE] = broken
+    with pytest.raises(RuntimeError):
+        slots.predict()
+    assert slots.window("1.0.0").errors == 1
