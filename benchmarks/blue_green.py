@@ -65,8 +65,8 @@ def configuration(folder: Path) -> Path:
     models = next(item for item in document["applications"] if item["name"] == "models")
     models["runtime_env"]["env_vars"] |= {
         "ACGS_MODEL_FOLDER": str(folder / "models"),
-        "RATE_LIMIT_REQUESTS_PER_SECOND": "1000000",
-        "RATE_LIMIT_BURST_CAPACITY": "1000000",
+        "ACGS_MODEL_REQUESTS_PER_SECOND": "1000000",
+        "ACGS_MODEL_REQUEST_BURST": "1000000",
     }
     for deployment in models["deployments"]:
         deployment.pop("autoscaling_config")

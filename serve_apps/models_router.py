@@ -50,7 +50,6 @@ class RouterReplica:
         slots: Mapping[Slot, Ask],
         *,
         constitution: LockedConstitution,
-        settings: Settings,
         models: ModelSettings,
     ) -> None:
         self._identity = identity
@@ -60,9 +59,7 @@ class RouterReplica:
         self._keep_seconds = models.outcome_days * _DAY_SECONDS
         self._pruned_at = 0.0
         self._outcomes = Outcomes(identity.replica_id)
-        self._limiter = TokenBuckets(
-            rate=settings.rate_limit_requests_per_second, burst=settings.rate_limit_burst_capacity
-        )
+        self._limiter = TokenBuckets(rate=models.requests_per_second, burst=models.request_burst)
         self.metrics = ModelMetrics()
         self.max_body_bytes = models.max_body_bytes
         self._reporter = Reporter(store, self._state, chores=(self._hand_over, self._prune))
@@ -207,7 +204,6 @@ def open_router(identity: ReplicaIdentity, slots: Mapping[Slot, Ask]) -> RouterR
         open_serving_store(settings),
         slots,
         constitution=constitution,
-        settings=settings,
         models=models,
     )
     replica.open()

@@ -43,6 +43,10 @@ class ModelSettings(BaseSettings):
         600.0, alias="ACGS_MODEL_LOAD_TIMEOUT_SECONDS", gt=0, description="of a new replica, for all its versions"
     )
     max_body_bytes: int = Field(4 * 1024 * 1024, alias="ACGS_MAX_MODEL_BODY_BYTES", ge=1)
+    requests_per_second: float = Field(
+        1000.0, alias="ACGS_MODEL_REQUESTS_PER_SECOND", gt=0, description="of one caller, at one router replica"
+    )
+    request_burst: int = Field(2000, alias="ACGS_MODEL_REQUEST_BURST", ge=1, description="so many at once")
     outcome_days: float = Field(
         7.0, alias="ACGS_MODEL_OUTCOME_DAYS", gt=0, description="how long outcome windows are kept"
     )

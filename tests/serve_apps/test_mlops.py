@@ -114,7 +114,7 @@ def test_a_release_goes_out_and_back_over_http(
     live(client, viewer, first)
 
     assert client.post(f"{PREFIX}/releases/triage/{second}/stage", json=body, headers=operator).status_code == 200
-    margins = {"p95_ms": 100.0, "tail_growth": 100.0}
+    margins = {"p95_ms": 100.0, "p99_ms": 200.0}
     request = {"rows": rows, "margins": margins, "waived": {"calibration": "too few rows"}}
     judged = client.post(f"{PREFIX}/releases/triage/{second}/contract", json=request, headers=operator).json()
     assert (judged["document"]["verdict"], judged["document"]["baseline"]) == ("PASS", first)

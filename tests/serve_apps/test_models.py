@@ -18,7 +18,6 @@ from acgs.serving.dispatch import Ask
 from acgs.serving.fetching import FolderStore
 from acgs.serving.routing import ModelRoute, Slot
 from acgs.serving.sql_store import SqlServingStore
-from acgs.settings import Settings
 from acgs.storage.engine import default_url, open_engine
 from acgs.storage.migrate import upgrade
 from serve_apps.models_router import RouterReplica
@@ -36,7 +35,7 @@ class Application:
 
     def __init__(self, folder: Path, engine: Engine, constitution: LockedConstitution, **limits: Any) -> None:
         self.store = SqlServingStore(engine)
-        models = ModelSettings(poll_seconds=0.01, model_folder=folder, **limits.pop("models", {}))
+        models = ModelSettings(poll_seconds=0.01, model_folder=folder, **limits)
         self.slots = {
             slot: SlotReplica(
                 slot, ReplicaIdentity(f"{slot}-1", f"Slot{slot}"), self.store, FolderStore(folder), models=models
@@ -45,7 +44,7 @@ class Application:
         }
         self.router = RouterReplica(
             ReplicaIdentity("router-1", "ModelRouter"), self.store, {slot: self._ask(slot) for slot in Slot},
-            constitution=constitution, settings=Settings(**limits), models=models,
+            constitution=constitution, models=models,
         )  # fmt: skip
         for replica in self.slots.values():
             replica.open()
@@ -97,7 +96,7 @@ def opened(folder: Path, tmp_path: Path, constitution: LockedConstitution) -> It
     applications: list[Application] = []
 
     def make(**limits: Any) -> Application:
-        limits = {"rate_limit_requests_per_second": 1e6, "rate_limit_burst_capacity": 10**6} | limits
+        limits = {"requests_per_second": 1e6, "request_burst": 10**6} | limits
         applications.append(Application(folder, engine, constitution, **limits))
         return applications[-1]
 
@@ -153,7 +152,7 @@ def test_what_is_not_json_is_refused(opened: Callable[..., Application], body: b
 
 
 def test_limits_of_size_and_rate_hold(opened: Callable[..., Application]) -> None:
-    app = opened(rate_limit_requests_per_second=0.001, rate_limit_burst_capacity=2, models={"max_body_bytes": 100})
+    app = opened(requests_per_second=0.001, request_burst=2, max_body_bytes=100)
     app.route(blue="1.0.0")
     assert app.client.post(PREDICT, content=b" " * 101).status_code == 413
     assert [app.client.post(PREDICT, json=GOOD).status_code for _ in range(3)] == [200, 200, 429]

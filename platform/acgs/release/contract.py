@@ -14,7 +14,7 @@ from acgs.release.guards.composition import AllOf
 from acgs.release.guards.coverage import EverySliceCovered
 from acgs.release.guards.effect import EffectAccepted
 from acgs.release.guards.guard import DEFAULT_BUDGET, ErrorBudget, Guard
-from acgs.release.guards.latency import P95Holds, TailHolds
+from acgs.release.guards.latency import QuantileHolds, TailHolds
 from acgs.release.guards.overlap import AnnAgrees
 from acgs.release.guards.quality import EverySliceHolds, QualityHolds
 from acgs.release.report import ContractReport, observe
@@ -23,7 +23,7 @@ GUARDS: Final[tuple[Guard, ...]] = (
     QualityHolds("quality, all queries"),
     QualityHolds("quality, hard-NL", HARD_NL),
     EverySliceHolds("quality, slice"),
-    P95Holds("latency, p95"),
+    QuantileHolds("latency, p95"),
     TailHolds("latency, p99/p95"),
     AnnAgrees("approximate search"),
     ForecastsCalibrated("calibration"),

@@ -14,7 +14,7 @@ from acgs.release.evidence import Evidence
 from acgs.release.guards.calibration import ForecastsCalibrated
 from acgs.release.guards.composition import AllOf
 from acgs.release.guards.guard import DEFAULT_BUDGET, ErrorBudget, Guard
-from acgs.release.guards.latency import P95Holds, TailHolds
+from acgs.release.guards.latency import FEWEST_FOR_P99, QuantileHolds
 from acgs.release.guards.quality import EverySliceHolds, QualityHolds
 from acgs.release.limit_files import read_yaml
 
@@ -29,8 +29,10 @@ class ModelMargins(BaseModel):
 
     quality: float = Field(0.02, ge=0, le=1, description="loss of accuracy, or of closeness, over all rows")
     slice_quality: float = Field(0.05, ge=0, le=1, description="and in each slice")
-    p95_ms: float = Field(5.0, ge=0)
-    tail_growth: float = Field(1.5, ge=1, description="p99/p95, times that of the version before")
+    p95_ms: float = Field(5.0, ge=0, description="rise of the p95")
+    p99_ms: float = Field(
+        20.0, ge=0, description="an absolute change: of a model of some milliseconds, ratios are noise"
+    )
     calibration_error: float = Field(0.05, gt=0, le=1)
 
 
@@ -73,8 +75,8 @@ def model_contract(
     guards: tuple[Guard, ...] = (
         QualityHolds("quality, all rows", margin=-margins.quality, expected=0.0, unit=metric),
         EverySliceHolds("quality, slice", -margins.slice_quality, unit=metric),
-        P95Holds("latency, p95", margins.p95_ms),
-        TailHolds("latency, p99/p95", margins.tail_growth),
+        QuantileHolds("latency, p95", margins.p95_ms),
+        QuantileHolds("latency, p99", margins.p99_ms, FEWEST_FOR_P99, 0.99),
         ForecastsCalibrated("calibration", margins.calibration_error),
     )
     kept = [guard for guard in guards if guard.name not in waived]

@@ -23,7 +23,7 @@ from tests.acgs.mlops.conftest import Platform
 
 LIMITS = StagingLimits(requests=100, callers=2)
 AT_ONCE = RampPlan(steps=(100,), watch_seconds=600.0)
-MARGINS = ModelMargins(quality=0.05, p95_ms=50.0, tail_growth=50.0)
+MARGINS = ModelMargins(quality=0.05, p95_ms=50.0, p99_ms=100.0)
 
 
 def table(n: int = 800, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

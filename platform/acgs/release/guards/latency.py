@@ -22,12 +22,13 @@ _DRAWS_AT_ONCE: Final = 2_000_000
 
 
 @dataclass(frozen=True)
-class P95Holds(MeasuringGuard):
-    """UCB(p95 of the candidate - p95 of the baseline) <= `margin`."""
+class QuantileHolds(MeasuringGuard):
+    """UCB(quantile of the candidate - quantile of the baseline) <= `margin`; the p95 unless told otherwise."""
 
     name: str
     margin: float = P95_CHANGE_MS
     minimum_n: int = FEWEST_FOR_P95
+    quantile: float = 0.95
     unit: str = "ms"
 
     def count(self, evidence: Evidence) -> int:
@@ -35,17 +36,17 @@ class P95Holds(MeasuringGuard):
         return len(evidence.latency.baseline_ms) if evidence.latency else 0
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
-        """Bound the change of the p95 by a paired bootstrap."""
+        """Bound the change of the quantile by a paired bootstrap."""
         pairs = _pairs(evidence)
         bounds = paired_quantile_change(
-            pairs.baseline_ms, pairs.candidate_ms, 0.95, confidence=budget.confidence, seed=evidence.seed
+            pairs.baseline_ms, pairs.candidate_ms, self.quantile, confidence=budget.confidence, seed=evidence.seed
         )
         verdict = shown(good=bounds.upper <= self.margin, bad=bounds.lower > self.margin)
-        limit = f"{self.margin:g} ms"
+        limit, what = f"{self.margin:g} ms", f"p{self.quantile * 100:g}"
         reason = {
-            Verdict.PASS: f"the p95 rises by at most {limit}",
-            Verdict.FAIL: f"the p95 rises by more than {limit}",
-            Verdict.INSUFFICIENT: f"the bounds of the p95's change, {bounds.lower:+.2f} to {bounds.upper:+.2f} ms, "
+            Verdict.PASS: f"the {what} rises by at most {limit}",
+            Verdict.FAIL: f"the {what} rises by more than {limit}",
+            Verdict.INSUFFICIENT: f"the bounds of the {what}'s change, {bounds.lower:+.2f} to {bounds.upper:+.2f} ms, "
             f"hold {limit}; replay more requests",
         }[verdict]
         return Reading(verdict, reason, bounds.estimate, bounds.upper, self.margin, f"paired {bounds.method} bootstrap")

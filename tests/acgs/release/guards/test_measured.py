@@ -13,13 +13,13 @@ from acgs.release.guards.calibration import CalibrationStays, ForecastsCalibrate
 from acgs.release.guards.coverage import EverySliceCovered
 from acgs.release.guards.effect import EffectAccepted
 from acgs.release.guards.guard import ErrorBudget, Guard
-from acgs.release.guards.latency import P95Holds, TailHolds
+from acgs.release.guards.latency import QuantileHolds, TailHolds
 from acgs.release.guards.overlap import AnnAgrees
 from acgs.statistics.evidence import Verdict
 
 Build = Callable[..., Evidence]
 GUARDS = (
-    (P95Holds("guard"), "latency"),
+    (QuantileHolds("guard"), "latency"),
     (TailHolds("guard"), "latency"),
     (AnnAgrees("guard"), "overlap"),
     (ForecastsCalibrated("guard"), "forecasts"),
@@ -57,13 +57,13 @@ def _latency(n: int, seed: int = 1, **changed: Callable[[np.ndarray], np.ndarray
 @pytest.mark.parametrize(("n", "slower", "verdict"), [(4000, 0.5, PASS), (4000, 1.5, FAIL), (399, 0.0, INSUFFICIENT)])
 def test_the_p95_may_rise_by_a_millisecond(evidence_with: Build, n: int, slower: float, verdict: Verdict) -> None:
     latency = _latency(n, candidate=lambda base: base + slower)
-    assert P95Holds("p95").check(evidence_with(latency=latency)).verdict == verdict
+    assert QuantileHolds("p95").check(evidence_with(latency=latency)).verdict == verdict
 
 
 def test_a_change_of_the_p95_that_the_requests_do_not_resolve_is_insufficient(evidence_with: Build) -> None:
     """Times that have nothing to do with each other, of the same law."""
     latency = _latency(500, candidate=np.random.default_rng(2).permutation)
-    result = P95Holds("p95").check(evidence_with(latency=latency))
+    result = QuantileHolds("p95").check(evidence_with(latency=latency))
     assert (result.verdict, result.unit) == (INSUFFICIENT, "ms")
     assert result.bound is not None
 
