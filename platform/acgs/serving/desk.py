@@ -11,7 +11,7 @@ import orjson
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.serving.batching import RetiredError
 from acgs.serving.keeper import Keeper, NotHeldError
-from acgs.serving.runtimes.runtime import Predictions
+from acgs.serving.runtimes.runtime import ModelRefusedError, Predictions
 
 
 class ReplyKind(StrEnum):
@@ -22,6 +22,8 @@ class ReplyKind(StrEnum):
     """The caller has to mend it."""
     FAILED = "failed"
     """The model gave no answer."""
+    MODEL_REFUSED = "model_refused"
+    """The same, though the instances satisfy the version's input schema."""
     NOT_HELD = "not_held"
     """The replica does not hold the version."""
 
@@ -48,6 +50,8 @@ class Desk:
             found = await asyncio.wrap_future(worker.submit(asked["instances"], asked["parameters"]))
         except (NotHeldError, RetiredError) as error:
             return Reply(ReplyKind.NOT_HELD, "", _error(error))
+        except ModelRefusedError as error:
+            return Reply(ReplyKind.MODEL_REFUSED, version, _error(error))
         except InvalidInputError as error:
             return Reply(ReplyKind.REFUSED, version, _error(error))
         except AcgsError as error:

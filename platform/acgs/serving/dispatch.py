@@ -144,6 +144,8 @@ class Dispatcher:
         if reply.kind is ReplyKind.REFUSED:
             return InvalidInputError(message, field=field)
         self._outcomes.failed(model, reply.version, slot)
+        if reply.kind is ReplyKind.MODEL_REFUSED:
+            return InvalidInputError(message, field=field)
         return ModelFailedError(message, field=field)
 
     def _send_copy(self, model: str, target: tuple[Slot, str], question: bytes, live: bytes) -> None:

@@ -147,6 +147,15 @@ def test_what_the_caller_has_to_mend_is_no_error_of_the_model(slots: Slots) -> N
     assert slots.outcomes.take() == []
 
 
+def test_what_only_the_model_minds_is_told_to_the_caller_and_counts_against_the_version(slots: Slots) -> None:
+    slots.says[Slot.BLUE] = lambda: error(ReplyKind.MODEL_REFUSED, "the model cannot take these", "instances")
+    with pytest.raises(InvalidInputError) as caught:
+        slots.predict()
+    assert caught.value.field == "instances"
+    window = slots.window("1.0.0")
+    assert (window.requests, window.errors) == (1, 1)
+
+
 def test_a_model_that_fails_is_counted_and_not_asked_again(slots: Slots) -> None:
     slots.says[Slot.BLUE] = lambda: error(ReplyKind.FAILED, "broken")
     with pytest.raises(ModelFailedError, match="broken"):

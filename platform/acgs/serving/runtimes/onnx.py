@@ -9,7 +9,13 @@ import numpy as np
 
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.serving.package import Package
-from acgs.serving.runtimes.runtime import ModelFailedError, Predictions, TabularParameters, read_parameters
+from acgs.serving.runtimes.runtime import (
+    ModelFailedError,
+    ModelRefusedError,
+    Predictions,
+    TabularParameters,
+    read_parameters,
+)
 from acgs.serving.runtimes.tables import plain
 
 MAX_BYTES: Final = 2 * 1024**3 - 1
@@ -89,8 +95,8 @@ class OnnxRuntime:
             answers = self._session.run(outputs, feed)
         # As above: no common base.
         except Exception as error:
-            raise InvalidInputError(
-                f"the model cannot take instances of this shape ({type(error).__name__})", field="instances"
+            raise ModelRefusedError(
+                f"the model cannot take these instances ({type(error).__name__})", field="instances"
             ) from error
         rows = [plain(answer) if isinstance(answer, np.ndarray) else list(answer) for answer in answers]
         if any(len(row) != len(instances) for row in rows):

@@ -17,6 +17,12 @@ class ModelFailedError(AcgsError):
     code = "model_failed"
 
 
+class ModelRefusedError(InvalidInputError):
+    """The model refused what its package's input schema allows. The caller is told, and it counts against the version:
+    one that takes less than the version before must not pass for as good.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """One prediction for each instance, as JSON data."""
@@ -43,6 +49,7 @@ class Runtime(Protocol):
 
         Raises:
             InvalidInputError: a parameter, or instances of this shape, cannot be used; `field` names it.
+            ModelRefusedError: the model itself does not take these instances.
             ModelFailedError: the model gave no answer.
         """
         ...

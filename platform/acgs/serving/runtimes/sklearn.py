@@ -8,9 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.serving.package import Package
-from acgs.serving.runtimes.runtime import ModelFailedError, Predictions, TabularParameters, read_parameters
+from acgs.serving.runtimes.runtime import (
+    ModelFailedError,
+    ModelRefusedError,
+    Predictions,
+    TabularParameters,
+    read_parameters,
+)
 from acgs.serving.runtimes.tables import matrix, plain
 
 MAX_UNPACKED_BYTES: Final = 4 * 1024**3
@@ -67,12 +75,17 @@ class SklearnRuntime:
         rows = list(instances) if self._texts else matrix(instances, self._columns)
         if asked.probabilities and not hasattr(self._model, "predict_proba"):
             raise InvalidInputError("this model gives no probabilities", field="parameters.probabilities")
+        features = None if self._texts else getattr(self._model, "n_features_in_", None)
+        if features is not None and np.shape(rows)[1] != features:
+            raise InvalidInputError(
+                f"the model has {features} features, the instances {np.shape(rows)[1]}", field="instances"
+            )
         try:
             values = self._model.predict(rows)
             probabilities = self._model.predict_proba(rows) if asked.probabilities else None
         except (ValueError, TypeError, IndexError) as error:
-            raise InvalidInputError(
-                f"the model cannot take instances of this shape ({type(error).__name__})", field="instances"
+            raise ModelRefusedError(
+                f"the model cannot take these instances ({type(error).__name__})", field="instances"
             ) from error
         except ArithmeticError as error:
             raise ModelFailedError(f"the model failed ({type(error).__name__})") from error

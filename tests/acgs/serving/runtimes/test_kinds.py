@@ -13,7 +13,7 @@ from acgs.errors import InvalidInputError, UnavailableError
 from acgs.serving.package import Kind, open_package
 from acgs.serving.packing import pack_sklearn, write_package
 from acgs.serving.runtimes.opening import open_runtime
-from acgs.serving.runtimes.runtime import ModelFailedError, Runtime
+from acgs.serving.runtimes.runtime import ModelFailedError, ModelRefusedError, Runtime
 from tests.acgs.serving.models import (
     HIGH,
     LABELS,
@@ -121,6 +121,22 @@ def test_rows_that_do_not_fit_are_the_caller_s_to_mend(tmp_path: Path, write: ob
     with pytest.raises(InvalidInputError) as caught:
         opened(write(tmp_path / "p")).predict(instances, {})
     assert caught.value.field == "instances"
+
+
+def test_a_pipeline_that_does_not_know_a_category_refuses_what_its_schema_allows(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    rows = np.array([[ward, day] for ward in (0.0, 1.0) for day in (0.0, 1.0)] * 3)
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(rows, rows[:, 0].astype(int))
+    pack_sklearn(model, tmp_path, instance=ROW, prediction={"enum": [0, 1]}, probes=[[[0.0, 1.0]]])
+    with pytest.raises(ModelRefusedError) as caught:
+        opened(tmp_path).predict([[7.0, 0.0]], {})
+    assert caught.value.field == "instances"
+    with pytest.raises(InvalidInputError) as caller:
+        opened(tmp_path).predict([[0.0]], {})
+    assert not isinstance(caller.value, ModelRefusedError)
 
 
 def test_a_booster_answers_the_probability_of_class_one_and_takes_missing_values(tmp_path: Path) -> None:
