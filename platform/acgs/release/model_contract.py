@@ -31,7 +31,7 @@ class ModelMargins(BaseModel):
     slice_quality: float = Field(0.05, ge=0, le=1, description="and in each slice")
     p95_ms: float = Field(5.0, ge=0, description="rise of the p95")
     p99_ms: float = Field(
-        20.0, ge=0, description="an absolute change: of a model of some milliseconds, ratios are noise"
+        20.0, ge=0, description="rise of the p99; absolute, for ratios of milliseconds are noise"
     )
     calibration_error: float = Field(0.05, gt=0, le=1)
 
