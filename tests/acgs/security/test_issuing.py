@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -182,3 +183,18 @@ def test_tokens_of_one_installation_do_not_open_another(issuer: TokenIssuer, set
     with pytest.raises(AuthenticationError):
         open_verifier(elsewhere).verify(issued)
     open_verifier(elsewhere).verify(token(TokenIssuer.open(elsewhere)))
+
+
+def test_issuing_and_rotating_at_once_loses_no_key_and_no_token(issuer: TokenIssuer, settings: Settings) -> None:
+    def work(number: int) -> list[str]:
+        own = TokenIssuer.open(settings)
+        first = token(own)
+        if number % 2:
+            own.rotate()
+        return [first, token(own)]
+
+    with ThreadPoolExecutor(8) as pool:
+        issued = [text for texts in pool.map(work, range(16)) for text in texts]
+    verifier = open_verifier(settings)
+    assert {verifier.verify(text).subject for text in issued} == {"mia"}
+    assert len(issuer.key_ids()) == 1 + 8
