@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from acgs.cli.output import JSON_OPTION, say, write_json
+from acgs.errors import InvalidInputError
 from acgs.security.roles import Role
 from acgs.settings import Settings
 
@@ -41,6 +42,7 @@ def issue(
     """
     settings = Settings()
     token = _issuer(settings).issue(subject, role, timedelta(hours=hours))
+    _require_that_it_counts(settings, token.text)
     roles = sorted(role)
     _record(
         settings, "token.issued", token.token_id, {"to": subject, "roles": [*roles], "expires": _text(token.expires)}
@@ -103,7 +105,24 @@ def _issuer(settings: Settings) -> TokenIssuer:
     return TokenIssuer.open(settings)
 
 
-def _text(moment: object) -> str:
+def _require_that_it_counts(settings: Settings, token: str) -> None:
+    """
+    Raises:
+        InvalidInputError: the services would refuse it: they are told to trust other keys.
+    """
+    from acgs.security.tokens import AuthenticationError, open_verifier
+
+    try:
+        open_verifier(settings).verify(token)
+    except AuthenticationError:
+        raise InvalidInputError(
+            "the keys of ACGS_JWKS do not include this installation's: get tokens from the identity provider whose keys "
+            "they are, or unset it",
+            field="jwks",
+        ) from None
+
+
+def _text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 

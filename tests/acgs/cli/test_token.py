@@ -91,3 +91,18 @@ def test_who_gave_and_took_access_is_on_record_without_the_tokens(told: Any, sta
     (given,) = (entry["details"] for entry in entries if entry["kind"] == "token.issued")
     assert (given["to"], given["roles"]) == ("mia", ["viewer"])
     assert issued["token"].split(".")[2] not in json.dumps(entries)
+
+
+def test_no_token_is_issued_that_the_services_would_refuse(
+    told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(ISSUE)
+    copied = tmp_path / "copied.json"
+    copied.write_bytes((tmp_path / "tokens" / "jwks.json").read_bytes())
+    monkeypatch.setenv("ACGS_JWKS", str(copied))
+    verified(told(ISSUE)["token"])
+    copied.write_text('{"keys": []}')
+    assert run(ISSUE) == 2
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["error"]["field"] == "jwks"
+    assert "token" not in answer
