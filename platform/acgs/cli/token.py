@@ -116,8 +116,8 @@ def _require_that_it_counts(settings: Settings, token: str) -> None:
         open_verifier(settings).verify(token)
     except AuthenticationError:
         raise InvalidInputError(
-            "the keys of ACGS_JWKS do not include this installation's: get tokens from the identity provider whose keys "
-            "they are, or unset it",
+            "the keys of ACGS_JWKS do not include this installation's: get tokens from the identity provider whose "
+            "keys they are, or unset it",
             field="jwks",
         ) from None
 
