@@ -83,8 +83,8 @@ def platform(platform_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFa
     models = next(item for item in document["applications"] if item["name"] == "models")
     models["runtime_env"]["env_vars"] |= {
         "ACGS_MODEL_FOLDER": str(folder),
-        "RATE_LIMIT_REQUESTS_PER_SECOND": "10000",
-        "RATE_LIMIT_BURST_CAPACITY": "10000",
+        "ACGS_MODEL_REQUESTS_PER_SECOND": "10000",
+        "ACGS_MODEL_REQUEST_BURST": "10000",
     }
     for deployment in models["deployments"]:
         deployment["autoscaling_config"]["max_replicas"] = 1

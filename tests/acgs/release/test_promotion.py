@@ -44,9 +44,13 @@ class Platform:
         return go_back(self.deployments, self.serving, "triage", actor="noor", reason=reason)
 
     def tick(self, seconds: float = 0.0) -> None:
+        self.ahead_by(seconds)
+        self.controller.tick()
+
+    def ahead_by(self, seconds: float) -> None:
+        """Let time pass, after which the replicas report."""
         self.ahead += timedelta(seconds=seconds)
         self._report()
-        self.controller.tick()
 
     def deployed(self, version: str) -> Deployment:
         started = self.promote(version)
