@@ -61,9 +61,15 @@ def free_port() -> int:
 
 
 def _environment(state: Path) -> dict[str, str]:
-    """Ray's environment: token authentication on, the fast path of Serve, nothing sent home."""
+    """Ray's environment: token authentication on, the fast path of Serve, nothing sent home.
+
+    Services act for nobody but their callers, so the token of whoever starts them stays here; and no header says where
+    a request comes from unless the person names an ingress that may.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in ("ACGS_TOKEN", "ACGS_TOKEN_FILE")}
     return {
-        **os.environ,
+        "FORWARDED_ALLOW_IPS": "",
+        **kept,
         "RAY_AUTH_MODE": "token",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_USAGE_STATS_ENABLED": "0",

@@ -9,7 +9,7 @@ import typer
 
 from acgs.cli.output import JSON_OPTION, say, write_json, write_table
 from acgs.registry.webhooks.subscription import Topic
-from acgs.security.callers import current_caller
+from acgs.security.callers import permitted_caller
 from acgs.security.roles import Permission
 from acgs.settings import Settings
 
@@ -38,9 +38,8 @@ def add(
     from acgs.registry.webhooks.opening import open_secret, open_webhooks
 
     settings = Settings()
+    caller = permitted_caller(settings, Permission.WEBHOOK_MANAGE)
     open_secret(settings)
-    caller = current_caller(settings)
-    caller.require(Permission.WEBHOOK_MANAGE)
     made = open_webhooks(settings).add(url, topic, actor=caller.subject)
     if as_json:
         write_json({"webhook_id": made.webhook_id, "place": made.place, "topics": list(made.topics)})
@@ -68,8 +67,7 @@ def remove(webhook_id: Annotated[str, typer.Argument(help="As 'list' shows it.")
     from acgs.registry.webhooks.opening import open_webhooks
 
     settings = Settings()
-    caller = current_caller(settings)
-    caller.require(Permission.WEBHOOK_MANAGE)
+    caller = permitted_caller(settings, Permission.WEBHOOK_MANAGE)
     open_webhooks(settings).remove(webhook_id, actor=caller.subject)
     say(f"{webhook_id} is removed")
 

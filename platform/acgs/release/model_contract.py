@@ -30,9 +30,7 @@ class ModelMargins(BaseModel):
     quality: float = Field(0.02, ge=0, le=1, description="loss of accuracy, or of closeness, over all rows")
     slice_quality: float = Field(0.05, ge=0, le=1, description="and in each slice")
     p95_ms: float = Field(5.0, ge=0, description="rise of the p95")
-    p99_ms: float = Field(
-        20.0, ge=0, description="rise of the p99; absolute, for ratios of milliseconds are noise"
-    )
+    p99_ms: float = Field(20.0, ge=0, description="rise of the p99; absolute, for ratios of milliseconds are noise")
     calibration_error: float = Field(0.05, gt=0, le=1)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
 from acgs.errors import AcgsError, InvalidInputError
@@ -56,8 +57,10 @@ class SqlWebhookStore:
                     created_at=made.created_at,
                 )
             )
-            details = {"webhook_id": made.webhook_id, "place": made.place, "topics": list(wanted)}
-            append_event(connection, LifecycleEvent("webhook.added", actor, "webhooks", details=dict(details)))
+            details: dict[str, JsonValue] = {
+                "webhook_id": made.webhook_id, "place": made.place, "topics": [str(topic) for topic in wanted],
+            }  # fmt: skip
+            append_event(connection, LifecycleEvent("webhook.added", actor, "webhooks", details=details))
         return made
 
     def remove(self, webhook_id: str, *, actor: str) -> None:
@@ -66,8 +69,8 @@ class SqlWebhookStore:
             if not connection.execute(delete(WEBHOOK_TABLE).where(_HOOK.webhook_id == webhook_id)).rowcount:
                 raise UnknownWebhookError(f"there is no webhook {webhook_id[:64]!r}", field="webhook_id")
             connection.execute(delete(DELIVERY_TABLE).where(_DELIVERY.webhook_id == webhook_id))
-            details = {"webhook_id": webhook_id}
-            append_event(connection, LifecycleEvent("webhook.removed", actor, "webhooks", details=dict(details)))
+            removed = LifecycleEvent("webhook.removed", actor, "webhooks", details={"webhook_id": webhook_id})
+            append_event(connection, removed)
 
     def subscriptions(self) -> list[Subscription]:
         """See `WebhookStore.subscriptions`."""
