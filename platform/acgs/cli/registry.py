@@ -86,6 +86,8 @@ def create(
     description = _described(source, describe, options)
     if repository is not None and (state := repository.committed_state(allow_dirty=allow_dirty)) is not None:
         description = description.model_copy(update={"code": state})
+    if tag:
+        _require_ready(repository)
     registry = _open(settings)
     seen = 0
     with Progress("bytes stored", _size(source)) as bar:
@@ -104,7 +106,7 @@ def create(
             wanted=Wanted(version, policy, prerelease),
             progress=moved,
         )
-    tagged = _tagged(repository, record, push) if tag else None
+    tagged = _tagged(repository, record, push) if tag and repository is not None else None
     if as_json:
         write_json({**_full(record), "git_tag": tagged})
     else:
@@ -279,6 +281,43 @@ def gc(
 
 
 @app.command()
+def ready(
+    reference: Annotated[str | None, typer.Argument(help="A version that is to be tagged.")] = None,
+    remote: Annotated[str | None, typer.Option(help="Whether this remote answers, too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether versions can be tagged from the current folder, and what is missing. Exit code 1 if something is."""
+    from acgs.registry.git import Repository
+
+    facts = _open(Settings()).get(reference).facts if reference else None
+    found = Repository(Path.cwd()).readiness(facts, remote=remote)
+    if as_json:
+        write_json([asdict(finding) for finding in found])
+    else:
+        rows = [(f.condition, "yes" if f.holds else "NO", "" if f.holds else f.advice) for f in found]
+        write_table("ready for tags", ("needed", "there", "advice"), rows)
+    if not all(finding.holds for finding in found):
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def tag(
+    reference: ReferenceArgument,
+    push: Annotated[str | None, typer.Option(help="Push the tag to this remote.")] = None,
+) -> None:
+    """Write the annotated git tag NAME-vVERSION on the commit that made a version; again does nothing.
+
+    Example: `acgs registry tag triage@1.2.0 --push origin`
+    """
+    from acgs.registry.git import Repository
+
+    settings = Settings()
+    permitted_caller(settings, Permission.MODEL_CREATE)
+    name = _tagged(Repository(Path.cwd()), _open(settings).get(reference), push)
+    say(f"tagged {name}" + (f" and pushed it to {push}" if push else ""))
+
+
+@app.command()
 def doctor(
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
@@ -333,9 +372,18 @@ def _full(record: Record) -> dict[str, Any]:
     }
 
 
-def _tagged(repository: Repository | None, record: Record, push: str | None) -> str:
+def _require_ready(repository: Repository | None) -> None:
+    """Before anything is made: a version whose tag cannot be written would have none."""
     if repository is None:
         raise InvalidInputError("--tag needs --git", field="tag")
+    for finding in repository.readiness():
+        if not finding.holds:
+            raise InvalidInputError(
+                f"no tag can be written, for want of {finding.condition}: {finding.advice}", field="tag"
+            )
+
+
+def _tagged(repository: Repository, record: Record, push: str | None) -> str:
     name = repository.tag(record.facts)
     if push:
         repository.push(name, push)

@@ -41,6 +41,8 @@ def test_a_local_cluster_asks_for_a_token_whatever_the_environment_says(
 
     monkeypatch.setattr(subprocess, "Popen", popen)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    monkeypatch.setenv("ACGS_TOKEN", "of whoever starts it")
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     if said is not None:
         monkeypatch.setenv("RAY_AUTH_MODE", said)
@@ -49,6 +51,9 @@ def test_a_local_cluster_asks_for_a_token_whatever_the_environment_says(
     ((command, environment),) = started
     assert environment["RAY_AUTH_MODE"] == "token"
     assert "a" * 64 not in " ".join(command)
+    # Services act for their callers alone, and take no header's word for where a request comes from.
+    assert "ACGS_TOKEN" not in environment
+    assert environment["FORWARDED_ALLOW_IPS"] == ""
     assert "--dashboard-host=127.0.0.1" in command
 
 
