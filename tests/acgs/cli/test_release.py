@@ -1,0 +1,107 @@
+"""`acgs release` as it is typed, with slots that load and answer in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acgs.cli.main import run
+from acgs.mlops import train_and_version_model
+from tests.acgs.mlops.conftest import Platform, platform
+
+__all__ = ["platform"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACGS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def held_out(platform: Platform, tmp_path: Path) -> str:
+    """Two versions of a model that answer alike; limits that suit a small table; the held-out rows."""
+    from sklearn.linear_model import LogisticRegression
+
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(1200, 3))
+    labels = (rows[:, 0] > 0).astype(int)
+    made = [
+        train_and_version_model(rows, labels, "triage", estimator=LogisticRegression(C=c), manager=platform.manager)
+        for c in (1.0, 0.9)
+    ]
+    (tmp_path / "limits.yaml").write_text("requests: 60\ncallers: 2\n")
+    (tmp_path / "margins.yaml").write_text("p95_ms: 100\np99_ms: 200\n")
+    return str(made[0].held_out)
+
+
+def spoken(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert run(["release", *words, "--json"]) == code, capsys.readouterr().out
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_version_goes_out_and_back_and_the_history_verifies_anywhere(
+    platform: Platform,
+    held_out: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stage = ["--data", held_out, "--limits", "limits.yaml"]
+    assert spoken(capsys, "promote", "triage@1.0.0", code=2)["error"]["code"] == "conflict"
+    assert spoken(capsys, "stage", "triage@1.0.0", *stage)["document"]["verdict"] == "PASS"
+    first = spoken(capsys, "promote", "triage@1.0.0", "--watch", "0")
+    assert (first["status"], first["routers_follow"]) == ("deployed", True)
+    spoken(capsys, "stage", "triage@1.1.0", *stage)
+    contract = ["--data", held_out, "--margins", "margins.yaml", "--waive", "calibration=too few rows"]
+    digest = spoken(capsys, "contract", "triage@1.1.0", *contract)["digest"]
+    assert spoken(capsys, "promote", "triage@1.1.0", "--steps", "100")["status"] == "deployed"
+    assert spoken(capsys, "status", "triage")["live"] == "1.1.0"
+    assert spoken(capsys, "rollback", "triage", "--reason", "complaints")["status"] == "rolled_back"
+    assert spoken(capsys, "rollback", "triage", "--reason", "again", code=2)["error"]["field"] == "model"
+    assert run(["release", "document", digest]) == 0
+
+    assert run(["release", "history", "triage", "--output", "history.json"]) == 0
+    assert run(["registry", "public-keys", "keys"]) == 0
+    capsys.readouterr()
+    assert run(["audit", "show", "--json"]) == 0
+    log_key = json.loads(capsys.readouterr().out)["public_keys"][0]
+    verify = ["verify", "history.json", "--public-key", "keys/ed25519.pem", "--log-key", log_key]
+    assert spoken(capsys, *verify)["holds"]
+    Path("history.json").write_text(Path("history.json").read_text().replace("complaints", "compliments"))
+    assert spoken(capsys, *verify, code=1)["faults"]
+
+
+def test_a_fail_ends_with_one_and_blocks(platform: Platform, held_out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = [json.loads(line) for line in Path(held_out).read_text().splitlines()]
+    Path("wrong.jsonl").write_text("".join(json.dumps({**row, "label": 1 - row["label"]}) + "\n" for row in wrong))
+    words = ["stage", "triage@1.0.0", "--data", "wrong.jsonl", "--limits", "limits.yaml"]
+    found = spoken(capsys, *words, code=1)
+    assert found["document"]["verdict"] == "FAIL"
+    assert "says FAIL" in spoken(capsys, "promote", "triage@1.0.0", code=2)["error"]["message"]
+    # Nobody approves without a proven name.
+    assert run(["release", "approve", found["digest"], "--reason", "labels are wrong"]) == 2
+
+
+BAD = (
+    (["promote", "none@1.0.0"], "name"),
+    (["promote", "triage@1.0.0", "--steps", "50"], "steps"),
+    (["promote", "triage@1.0.0", "--steps", "ten"], "steps"),
+    (["stage", "triage@1.0.0", "--data", "absent.jsonl"], "data"),
+    (["contract", "triage@1.0.0", "--data", "HELD"], "model"),
+    (["rollback", "triage", "--reason", "x"], "model"),
+    (["rollback", "triage", "--reason", " "], "reason"),
+    (["status", "none"], "name"),
+    (["history", "none"], "name"),
+    (["verify", "margins.yaml", "--public-key", "limits.yaml", "--log-key", "x"], "file"),
+)
+
+
+def test_bad_input_is_one_sentence(held_out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # One test for all: the versions that they need take seconds to make.
+    for words, field in BAD:
+        error = spoken(capsys, *(held_out if word == "HELD" else word for word in words), code=2)["error"]
+        assert (words, error["field"]) == (words, field)
