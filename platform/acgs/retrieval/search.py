@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -59,11 +60,14 @@ class Plan:
     """Predicted gain of nDCG@10 by the full rerank."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FirstPass:
     """Candidates of a query in ascending order of their numbers, with their scores."""
 
+    text: str
     query: LexicalQuery
+    idf: Singles
+    """(vocabulary,) of the corpus"""
     encoded: Encoded | None
     candidates: Ints
     lexical: Singles
@@ -71,8 +75,13 @@ class FirstPass:
     floor: float
     """Lowest score that the dense leg returned."""
     fused: Singles
-    features: Floats
-    """As `query_features.NAMES`."""
+
+    @cached_property
+    def features(self) -> Floats:
+        """As `query_features.NAMES`; made when a router asks."""
+        return query_features(
+            self.query, nl_confidence(self.text), self.idf, fused=self.fused, lexical=self.lexical, dense=self.dense
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +192,8 @@ class Searcher:
             found = of_both_legs(by_words, near, vector, self.index.vectors, options.topk)
         lexical, dense = found.lexical, found.dense
         fused = combine(lexical, dense, found.floor, 0.0 if lexical_only else options.tau)
-        features = query_features(
-            analysed, nl_confidence(query), self.index.lexical.idf, fused=fused, lexical=lexical, dense=dense
-        )
-        return FirstPass(analysed, encoded, found.numbers, lexical, dense, found.floor, fused, features)
+        idf = self.index.lexical.idf
+        return FirstPass(query, analysed, idf, encoded, found.numbers, lexical, dense, found.floor, fused)
 
     def rerank(self, first: FirstPass, fused: Singles, route: Route, depth: int) -> tuple[Ints, Singles]:
         """Places of the candidates, best first, and their scores.
