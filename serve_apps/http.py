@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from acgs.errors import AcgsError, InvalidInputError, RateLimitedError, UnavailableError
+from acgs.errors import AcgsError, InvalidInputError, RateLimitedError, UnavailableError, first_fault
 from acgs.observability.logs import correlation_id
 
 CORRELATION_HEADER = "x-correlation-id"
@@ -107,9 +107,8 @@ def validated(model: type[Model], data: Any) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidInputError(f"{field}: {first['msg']}", field=field) from error
+        field, fault = first_fault(error, whole="body")
+        raise InvalidInputError(f"{field}: {fault}", field=field) from error
 
 
 def caller_of(request: Request) -> str:

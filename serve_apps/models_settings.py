@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
 
-from acgs.errors import InvalidInputError
 from acgs.serving.watching import POLL_SECONDS
+from acgs.settings import EnvironmentSettings
 
 
-class ModelSettings(BaseSettings):
+class ModelSettings(EnvironmentSettings):
     """Where versions come from, and how long anything may take."""
-
-    def __init__(self, **values: Any) -> None:
-        """Read the environment.
-
-        Raises:
-            InvalidInputError: naming the variable that cannot be used; its value is not repeated.
-        """
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            name = str(first["loc"][0])
-            raise InvalidInputError(f"setting {name}: {first['msg']}", field=name) from None
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     model_folder: Path | None = Field(
         None,

@@ -25,7 +25,7 @@ from acgs.audit.receipts import DecisionFacts
 from acgs.audit.recorder import AuditRecorder
 from acgs.constitution.lock import LockedConstitution
 from acgs.constitution.source import load_locked
-from acgs.errors import AcgsError, InvalidInputError, UnavailableError
+from acgs.errors import AcgsError, InvalidInputError, UnavailableError, first_fault
 from acgs.retrieval.schema import SearchAnswer, SearchRequest
 from acgs.security.rate_limit import TokenBuckets
 from acgs.settings import Settings
@@ -170,9 +170,8 @@ def _parsed(user_config: Mapping[str, Any]) -> RetrievalUserConfig:
     try:
         return RetrievalUserConfig.model_validate(dict(user_config))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "user_config"
-        raise InvalidInputError(f"user_config.{field}: {first['msg']}", field=field) from None
+        field, fault = first_fault(error, whole="user_config")
+        raise InvalidInputError(f"user_config.{field}: {fault}", field=field) from None
 
 
 def _open(wanted: RetrievalUserConfig) -> Searcher:

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
-from acgs.errors import InvalidInputError
-from acgs.settings import Fraction
+from acgs.settings import EnvironmentSettings, Fraction
 
 
-class TrainingSettings(BaseSettings):
+class TrainingSettings(EnvironmentSettings):
     """What a deployment lets be trained, and how much of it at once."""
-
-    def __init__(self, **values: Any) -> None:
-        """Read the environment.
-
-        Raises:
-            InvalidInputError: naming the variable that cannot be used; its value is not repeated.
-        """
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            name = str(first["loc"][0])
-            raise InvalidInputError(f"setting {name}: {first['msg']}", field=name) from None
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     training_dir: Path | None = Field(
         None, alias="ACGS_TRAINING_DIR", description="on a cluster: storage that every node sees; default: state folder"

@@ -6,6 +6,11 @@ once, in `serve_apps.http_errors` and `acgs.cli.main`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class AcgsError(Exception):
     """Base of every error ACGS raises on purpose."""
@@ -56,3 +61,13 @@ class RateLimitedError(AcgsError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+def first_fault(error: ValidationError, *, whole: str) -> tuple[str, str]:
+    """Field and message of the first thing that is wrong; what was given is not repeated, for it may be a secret.
+
+    Args:
+        whole: the field where all of it is at fault.
+    """
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return ".".join(str(part) for part in first["loc"]) or whole, first["msg"]

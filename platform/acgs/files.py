@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -38,3 +39,21 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def write_once(path: Path, data: bytes, *, mode: int) -> None:
+    """Write `data` to `path` unless another process was first, whose file then stands; on disk, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_atomic(draft, data, mode=mode)
+    try:
+        # A link, unlike a rename, fails if the name is taken.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+        sync_directory(path.parent)

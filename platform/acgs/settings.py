@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Settings(BaseSettings):
-    """Everything a deployment may set. Unset means a local, offline installation that serves on loopback."""
+class EnvironmentSettings(BaseSettings):
+    """Settings that the environment names."""
 
     def __init__(self, **values: Any) -> None:
         """Read the environment.
@@ -29,11 +29,14 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            name = str(first["loc"][0])
-            raise InvalidInputError(f"setting {name}: {first['msg']}", field=name) from None
+            name, fault = first_fault(error, whole="settings")
+            raise InvalidInputError(f"setting {name}: {fault}", field=name) from None
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+class Settings(EnvironmentSettings):
+    """Everything a deployment may set. Unset means a local, offline installation that serves on loopback."""
 
     # Where things are.
     state_dir: Path = Field(Path(".acgs"), alias="ACGS_STATE_DIR", description="audit log, keys, caches")

@@ -6,7 +6,6 @@ A key identifier is the first 16 hex digits of the SHA-256 of the 32 raw public 
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
-from acgs.files import sync_directory, write_atomic
+from acgs.files import write_once
 
 KEY_FILE_MODE = 0o600
 KEY_ID_DIGITS = 16
@@ -114,13 +113,4 @@ def _create_key_file(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    write_atomic(draft, pem, mode=KEY_FILE_MODE)
-    try:
-        # A link, unlike a rename, fails if another replica was first: its key stands.
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-        sync_directory(path.parent)
+    write_once(path, pem, mode=KEY_FILE_MODE)

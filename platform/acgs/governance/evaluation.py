@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 from acgs.governance.decision import COMPREHENSIVE, Decision, Governor
 from acgs.governance.limits import check_limits
 from acgs.settings import Settings
@@ -177,6 +177,5 @@ def _parse(line: NumberedLine) -> EvaluationLine:
     except orjson.JSONDecodeError as error:
         raise InvalidInputError(f"not JSON in UTF-8: {error.msg}", field="line") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "line"
-        raise InvalidInputError(f"{field}: {first['msg']}", field=field) from error
+        field, fault = first_fault(error, whole="line")
+        raise InvalidInputError(f"{field}: {fault}", field=field) from error

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 from acgs.registry.model_version import Description
 
 MODEL_FILE: Final = "model.json"
@@ -27,9 +27,8 @@ def describe(fields: Mapping[str, Any]) -> Description:
     try:
         return Description.model_validate(dict(fields))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InvalidInputError(f"{field}: {first['msg']}", field=field) from None
+        field, fault = first_fault(error, whole="description")
+        raise InvalidInputError(f"{field}: {fault}", field=field) from None
 
 
 def read_fields(path: Path) -> dict[str, Any]:

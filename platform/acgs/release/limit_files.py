@@ -8,7 +8,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 
 Limits = TypeVar("Limits", bound=BaseModel)
 
@@ -30,6 +30,5 @@ def read_yaml(path: Path | None, kind: type[Limits]) -> Limits:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "limits"
-        raise InvalidInputError(f"{path}, {field}: {first['msg']}", field=field) from None
+        field, fault = first_fault(error, whole="limits")
+        raise InvalidInputError(f"{path}, {field}: {fault}", field=field) from None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 from acgs.registry.semver import ModelName
 from acgs.serving.routing import SemVer
 from acgs.serving.schemas import Schema
@@ -139,9 +139,8 @@ def _read(path: Path) -> Descriptor:
     except orjson.JSONDecodeError as error:
         raise InvalidInputError(f"{DESCRIPTOR_FILE} is not JSON in UTF-8", field=DESCRIPTOR_FILE) from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or DESCRIPTOR_FILE
-        raise InvalidInputError(f"{DESCRIPTOR_FILE}: {field}: {first['msg']}", field=field) from None
+        field, fault = first_fault(error, whole=DESCRIPTOR_FILE)
+        raise InvalidInputError(f"{DESCRIPTOR_FILE}: {field}: {fault}", field=field) from None
 
 
 def _require(folder: Path, name: str, field: str, *, is_folder: bool) -> None:

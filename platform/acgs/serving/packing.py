@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 from acgs.files import write_atomic
 from acgs.serving.package import DESCRIPTOR_FILE, FORMAT, Descriptor, Kind, Package, Probe, open_package
 
@@ -88,9 +88,8 @@ def write_package(folder: Path, fields: dict[str, Any]) -> Package:
     try:
         descriptor = Descriptor.model_validate({"format": FORMAT, **fields, "probes": probes})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or DESCRIPTOR_FILE
-        raise InvalidInputError(f"{field}: {first['msg']}", field=field) from None
+        field, fault = first_fault(error, whole=DESCRIPTOR_FILE)
+        raise InvalidInputError(f"{field}: {fault}", field=field) from None
     body = orjson.dumps(descriptor.model_dump(mode="json", exclude_none=True), option=orjson.OPT_INDENT_2)
     write_atomic(folder / DESCRIPTOR_FILE, body + b"\n")
     return open_package(folder)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Engine, Insert, Row, Table, delete, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 from acgs.serving.replicas import Holding, ReplicaState
 from acgs.serving.routing import ModelRoute, RoutingTable, Slot
 from acgs.serving.store import RecordedTable, StaleTableError
@@ -50,8 +50,8 @@ def append_table(
     try:
         table = RoutingTable(epoch=epoch + 1, models=dict(models))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise InvalidInputError(f"the routing table cannot be used: {first['msg']}", field="models") from None
+        _, fault = first_fault(error, whole="models")
+        raise InvalidInputError(f"the routing table cannot be used: {fault}", field="models") from None
     values = {
         "epoch": table.epoch,
         # A clock that was set back must not put a table before the one it replaced.

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 
 Role = Literal["system", "user", "assistant"]
 
@@ -91,6 +91,5 @@ def parse_record(line: bytes, where: str) -> Record:
 
 def invalid_row(error: ValidationError, where: str) -> InvalidInputError:
     """The first fault of a row, by its place and column alone."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return InvalidInputError(f"{where}: {field or 'row'}: {first['msg']}", field=field or "row")
+    field, fault = first_fault(error, whole="row")
+    return InvalidInputError(f"{where}: {field or 'row'}: {fault}", field=field or "row")

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from acgs.errors import ConstitutionMismatchError, InvalidInputError
+from acgs.errors import ConstitutionMismatchError, InvalidInputError, first_fault
 from acgs.learning.data.records import Message, Record
 from acgs.learning.data.splits import assign_splits
 from acgs.learning.finetune.config import ATTENTION_PROJECTIONS, RunConfig
@@ -178,9 +178,8 @@ def plan_run(request: TrainingRequest, policy: Policy, files: SessionFiles) -> P
     try:
         return PlannedRun(RunConfig.model_validate(settings), train, validation)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidInputError(f"{field}: {first['msg']}", field=field) from error
+        field, fault = first_fault(error, whole="body")
+        raise InvalidInputError(f"{field}: {fault}", field=field) from error
 
 
 def _check_constitution(named: str | None, policy: Policy) -> None:

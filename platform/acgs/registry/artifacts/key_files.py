@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from acgs.errors import IntegrityError, UnavailableError
-from acgs.files import sync_directory, write_atomic
 
 MODE: Final = 0o600
 _MAX_BYTES: Final = 1 << 20
@@ -51,17 +49,3 @@ def exclusively(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def create_private(path: Path, data: bytes) -> None:
-    """Make the file (mode 0600) unless another process was first, whose file then stands."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    write_atomic(draft, data, mode=MODE)
-    try:
-        # A link, unlike a rename, fails if the name is taken.
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-        sync_directory(path.parent)

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
-from acgs.files import write_atomic
-from acgs.registry.artifacts.key_files import MODE, create_private, exclusively, read_private
+from acgs.files import write_atomic, write_once
+from acgs.registry.artifacts.key_files import MODE, exclusively, read_private
 from acgs.registry.artifacts.manifest import WrappedKey
 
 KEY_BYTES: Final = 32
@@ -71,7 +71,7 @@ class KeyFile:
     def load_or_create(cls, path: Path) -> KeyFile:
         """Read the file, or make it (mode 0600) if absent; processes that start together agree on one key."""
         if not path.exists():
-            create_private(path, _text([secrets.token_bytes(KEY_BYTES)]))
+            write_once(path, _text([secrets.token_bytes(KEY_BYTES)]), mode=MODE)
         return cls(path)
 
     @property

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from acgs.audit.keys import PublicKey, SigningKey
 from acgs.errors import InvalidInputError
-from acgs.registry.artifacts.key_files import create_private, read_private
+from acgs.files import write_once
+from acgs.registry.artifacts.key_files import MODE, read_private
 
 _HASH: Final = ec.ECDSA(hashes.SHA256())
 ECDSA_SUFFIX: Final = ".ecdsa.pem"
@@ -72,7 +73,7 @@ class EcdsaKey:
             InvalidInputError: it holds no unencrypted P-256 private key.
         """
         if not path.exists():
-            create_private(path, _new_pem())
+            write_once(path, _new_pem(), mode=MODE)
         data = read_private(path)
         try:
             key = serialization.load_pem_private_key(data, password=None)

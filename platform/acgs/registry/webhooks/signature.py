@@ -9,13 +9,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
-from acgs.files import write_atomic
+from acgs.files import write_once
 
 PREFIX: Final = "whsec_"
 SECRET_BYTES: Final = 32
@@ -39,14 +38,7 @@ class WebhookSecret:
         """
         if not path.exists():
             text = PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode() + "\n"
-            draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-            write_atomic(draft, text.encode(), mode=0o600)
-            try:
-                os.link(draft, path)  # fails if another process was first: its secret stands
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
+            write_once(path, text.encode(), mode=0o600)
         try:
             if path.stat().st_mode & 0o077:
                 raise IntegrityError(f"the webhook secret {path.name} is open to others; run chmod 600 on it")

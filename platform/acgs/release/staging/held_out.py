@@ -11,7 +11,7 @@ import orjson
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from acgs.errors import InvalidInputError
+from acgs.errors import InvalidInputError, first_fault
 
 MAX_ROWS: Final = 1_000_000
 
@@ -66,6 +66,5 @@ def _row(line: bytes, number: int, path: Path) -> HeldOutRow:
     except orjson.JSONDecodeError:
         raise InvalidInputError(f"{path}, line {number}: not JSON", field="data") from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InvalidInputError(f"{path}, line {number}, {field}: {first['msg']}", field=field) from None
+        field, fault = first_fault(error, whole="row")
+        raise InvalidInputError(f"{path}, line {number}, {field}: {fault}", field=field) from None

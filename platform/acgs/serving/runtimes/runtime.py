@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from acgs.errors import AcgsError, InvalidInputError
+from acgs.errors import AcgsError, InvalidInputError, first_fault
 
 
 class ModelFailedError(AcgsError):
@@ -79,6 +79,6 @@ def read_parameters(model: type[Parameters], given: Mapping[str, Any]) -> Parame
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = ".".join(("parameters", *(str(part) for part in first["loc"])))
-        raise InvalidInputError(f"{name}: {first['msg']}", field=name) from None
+        name, fault = first_fault(error, whole="")
+        field = f"parameters.{name}".rstrip(".")
+        raise InvalidInputError(f"{field}: {fault}", field=field) from None
