@@ -20,6 +20,7 @@ from acgs.statistics.evidence import Floats
 
 TIMED: Final = 2000
 """Requests that are timed at most; enough for a bound on the p99."""
+TIMED_SECONDS: Final = 300.0
 _WARM_UP: Final = 5
 
 
@@ -30,8 +31,12 @@ def compare(
     *,
     seed: int,
     timed: int = TIMED,
+    timed_seconds: float = TIMED_SECONDS,
 ) -> Evidence:
     """Ask both for every row, and time both on the same requests, the one first that chance says.
+
+    Args:
+        timed: requests that are timed, fewer if `timed_seconds` are over before.
 
     Raises:
         InvalidInputError: no row has a label, or it is the same version twice.

@@ -92,4 +92,4 @@ def parse_record(line: bytes, where: str) -> Record:
 def invalid_row(error: ValidationError, where: str) -> InvalidInputError:
     """The first fault of a row, by its place and column alone."""
     field, fault = first_fault(error, whole="row")
-    return InvalidInputError(f"{where}: {field or 'row'}: {fault}", field=field or "row")
+    return InvalidInputError(f"{where}: {field}: {fault}", field=field)
