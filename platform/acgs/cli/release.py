@@ -73,6 +73,9 @@ def contract(
     margins: Annotated[Path | None, typer.Option(help="YAML with other margins than the defaults.")] = None,
     waive: Annotated[list[str] | None, typer.Option(help="GUARD=REASON for a guard that means nothing here.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of resampling and order.")] = 0,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Timing both takes at most so long; slow models need more.")
+    ] = 300,
     as_json: AsJson = False,
 ) -> None:
     """Hold a version against the one that is live, on the same held-out rows. Exit code 1 unless PASS.
@@ -86,7 +89,13 @@ def contract(
     facts = manager.registry.get(reference).facts
     waived = dict(map(pair("waive"), waive or []))
     signed = manager.check_contract(
-        facts.name, facts.version, data=data, margins=read_margins(margins), waived=waived, seed=seed
+        facts.name,
+        facts.version,
+        data=data,
+        margins=read_margins(margins),
+        waived=waived,
+        seed=seed,
+        timed_seconds=seconds,
     )
     _show_document(signed, as_json=as_json)
 

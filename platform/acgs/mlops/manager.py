@@ -36,7 +36,7 @@ from acgs.release.controller import ReleaseController
 from acgs.release.documents import sign_document
 from acgs.release.history import ReleaseHistory, assemble
 from acgs.release.model_contract import ModelMargins, model_contract
-from acgs.release.model_evidence import compare
+from acgs.release.model_evidence import TIMED_SECONDS, compare
 from acgs.release.promotion import Target, begin, go_back, live_version
 from acgs.release.requirements import OVERRIDE, Case, approvals_from, judge
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
@@ -187,6 +187,7 @@ class MLOpsManager:
         margins: ModelMargins | None = None,
         waived: Mapping[str, str] | None = None,
         seed: int = 0,
+        timed_seconds: float = TIMED_SECONDS,
     ) -> SignedDocument:
         """Hold a version against the one that is live, on the same held-out rows, and sign the contract's report.
 
@@ -204,7 +205,9 @@ class MLOpsManager:
             )
         before = self.registry.get(f"{model_name}@{live}")
         with closing(self._load(before)) as baseline, closing(self._load(record)) as candidate:
-            evidence = compare((before.facts, baseline), (record.facts, candidate), rows, seed=seed)
+            evidence = compare(
+                (before.facts, baseline), (record.facts, candidate), rows, seed=seed, timed_seconds=timed_seconds
+            )
         report = model_contract(evidence, margins, waived=waived).judge(evidence, at=datetime.now(UTC))
         body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
         return self._sign("contract", record, report.verdict, body, baseline=live, actor=actor)

@@ -30,4 +30,7 @@ def _figures(windows: Sequence[OutcomeWindow]) -> Figures:
         "error_rate": errors / requests if requests else None,
         "latency_ms_p50": quantile(0.5),
         "latency_ms_p95": quantile(0.95),
+        "shadow_requests": sum(w.shadow_requests for w in windows),
+        "shadow_agreed": sum(w.shadow_agreed for w in windows),
+        "shadow_errors": sum(w.shadow_errors for w in windows),
     }

@@ -51,7 +51,9 @@ def compare(
         split=Split(name="held-out rows", digest=rows_digest(rows)),
         seed=seed,
         quality=_quality(labelled, before, after),
-        latency=_latency(baseline[1], candidate[1], [row.input for row in rows], seed=seed, timed=timed),
+        latency=_latency(
+            baseline[1], candidate[1], [row.input for row in rows], seed=seed, timed=timed, seconds=timed_seconds
+        ),
         forecasts=_forecasts(candidate[1], labelled),
     )
 
@@ -81,7 +83,7 @@ def _scores(rows: Sequence[HeldOutRow], answers: Answers, *, numeric: bool) -> F
 
 
 def _latency(
-    baseline: ServedVersion, candidate: ServedVersion, inputs: Sequence[Any], *, seed: int, timed: int
+    baseline: ServedVersion, candidate: ServedVersion, inputs: Sequence[Any], *, seed: int, timed: int, seconds: float
 ) -> LatencyPairs | None:
     """Milliseconds of the same requests; None where one of the two does not answer all."""
     draw = np.random.default_rng(seed)
@@ -92,7 +94,10 @@ def _latency(
         for value in chosen[:_WARM_UP]:
             _seconds(baseline, value)
             _seconds(candidate, value)
+        ends = time.monotonic() + seconds
         for value, baseline_first in zip(chosen, first, strict=True):
+            if time.monotonic() > ends:
+                break
             order = (0, 1) if baseline_first else (1, 0)
             for place in order:
                 times[place].append(_seconds((baseline, candidate)[place], value) * 1000)

@@ -220,3 +220,15 @@ def test_a_guard_is_waived_only_with_a_reason_and_only_where_it_may_mean_nothing
     for waived in ({"calibration": " "}, {"quality, all rows": "we know better"}):
         with pytest.raises(InvalidInputError, match="waiver"):
             manager.check_contract("triage", second, data=held_out, waived=waived)
+
+
+def test_the_timing_of_slow_models_ends_and_decides_nothing(platform: Platform) -> None:
+    manager = platform.manager
+    first, held_out = train(manager, logistic(1.0))
+    second, _ = train(manager, logistic(0.9))
+    manager.stage_model("triage", first, data=held_out, limits=LIMITS)
+    manager.deploy_model("triage", first, plan=RampPlan(steps=(100,), watch_seconds=0))
+    found = manager.check_contract("triage", second, data=held_out, timed_seconds=0.01).document
+    parts = {part["guard"]: part["verdict"] for part in found.body["report"]["result"]["parts"]}  # type: ignore[index,call-overload]
+    assert parts["latency, p95"] == parts["latency, p99"] == "INSUFFICIENT"
+    assert found.verdict != "PASS"
