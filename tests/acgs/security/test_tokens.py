@@ -170,7 +170,7 @@ def _mac(header: dict[str, Any], secret: bytes) -> str:
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", "", None, 7, []])
-@pytest.mark.parametrize("kid", [OURS_ID, THEIRS_ID])
+@pytest.mark.parametrize("kid", [OURS_ID, THEIRS_ID], ids=["ours", "theirs"])
 def test_an_unsigned_token_is_refused(verifier: TokenVerifier, alg: Any, kid: str) -> None:
     head = _segment({"alg": alg, "typ": "JWT", "kid": kid})
     refused(verifier, f"{head}.{_segment(claims())}.")
@@ -202,7 +202,9 @@ def test_a_key_stands_for_one_algorithm_and_one_identifier(verifier: TokenVerifi
     refused(verifier, ".".join((_segment({"alg": "EdDSA", "kid": THEIRS_ID}), payload, signature)))
 
 
-@pytest.mark.parametrize("kid", [None, "", "unknown", OURS_ID.upper(), f"../{OURS_ID}"])
+@pytest.mark.parametrize(
+    "kid", [None, "", "unknown", OURS_ID.upper(), f"../{OURS_ID}"], ids=["none", "empty", "unknown", "upper", "path"]
+)
 def test_a_token_must_name_a_key_that_counts(verifier: TokenVerifier, kid: str | None) -> None:
     refused(verifier, signed(kid))
 
