@@ -89,7 +89,7 @@ class ReleaseController:
         candidate = self._serving.windows(deployment.model, since=since, version=deployment.version)
         if deployment.stage is Stage.RAMPING:
             baseline = self._serving.windows(deployment.model, since=since, version=deployment.baseline)
-            return judge_side_by_side(candidate, baseline, deployment.plan)
+            return judge_side_by_side(candidate, baseline, deployment.plan, deployment.reference)
         if deployment.stage is Stage.WATCHING:
             return judge_against(candidate, deployment.reference, deployment.plan)
         return _NOTHING

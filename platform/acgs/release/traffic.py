@@ -1,14 +1,15 @@
 """Whether real traffic shows a candidate to be worse: evidence that may be looked at every second.
 
-Two guards share the plan's alpha over all steps (Bonferroni). Each bets that a mean is above what is allowed, so that a
+The guards share the plan's alpha over all steps (Bonferroni). Each bets that a mean is above what is allowed, so that a
 version that is no worse goes back with at most that probability however often one looks (`acgs.statistics.betting`):
 
 - while both versions answer, requests of one are held against requests of the other of about the same time. Errors: the
   mean of (candidate failed) - (baseline failed) against the margin. Latency: how often the candidate's request takes
   `slower_factor` times as long as the baseline's and `slower_seconds` more, against one in two;
-- once the candidate answers everything, it is held against the reference that was frozen before: its errors against the
-  reference's rate plus the margin, and its requests slower than the reference's p95 (by the same measure) against
-  `slow_share`.
+- and it is held against the reference that was frozen before: its errors, always, against the reference's rate (0
+  without one) plus the margin; and where there are fewer pairs than `minimum_requests`, or none because it answers
+  everything, its requests slower than the reference's p95 (by the same measure) against `slow_share`. A reference
+  without times leaves only the errors to be judged.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from acgs.serving.windows import OutcomeWindow
 from acgs.statistics.betting import Betting
 from acgs.statistics.evidence import Floats
 
-GUARDS: Final = 2
+GUARDS: Final = 4
 _AS_OFTEN_AS_NOT: Final = 0.5
 _EDGE: Final = 1e-9
 """A bet needs a mean inside the range."""
@@ -77,7 +78,10 @@ class TrafficReading:
 
 
 def judge_side_by_side(
-    candidate: Sequence[OutcomeWindow], baseline: Sequence[OutcomeWindow], plan: RampPlan
+    candidate: Sequence[OutcomeWindow],
+    baseline: Sequence[OutcomeWindow],
+    plan: RampPlan,
+    reference: Reference | None = None,
 ) -> TrafficReading:
     """Judge a step in which both versions answer. Windows in order of time."""
     errors = _errors(baseline)
@@ -90,19 +94,26 @@ def judge_side_by_side(
         candidate,
         _bet("errors beyond the baseline's", differences, -1.0, plan.error_margin, alpha),
         _bet("share of requests slower than the baseline's", slower, 0.0, _AS_OFTEN_AS_NOT, alpha),
+        *_against(candidate, reference, plan, times=len(slower) < plan.minimum_requests),
     )
 
 
 def judge_against(candidate: Sequence[OutcomeWindow], reference: Reference | None, plan: RampPlan) -> TrafficReading:
     """Judge a version that answers everything against how the one before did; without a reference, by its errors."""
+    return _reading(candidate, *_against(candidate, reference, plan, times=True))
+
+
+def _against(
+    candidate: Sequence[OutcomeWindow], reference: Reference | None, plan: RampPlan, *, times: bool
+) -> list[GuardReading]:
     alpha = plan.alpha / (GUARDS * len(plan.steps))
     rate = reference.errors / reference.requests if reference is not None and reference.requests else 0.0
     guards = [_bet("error rate", _errors(candidate), 0.0, min(rate + plan.error_margin, 1 - _EDGE), alpha)]
-    if reference is not None and reference.p95_seconds is not None:
+    if times and reference is not None and reference.p95_seconds is not None:
         limit = reference.p95_seconds * plan.slower_factor + plan.slower_seconds
         slow = (_latencies(candidate) > limit).astype(np.float64)
         guards.append(_bet("share of requests beyond the old p95", slow, 0.0, plan.slow_share, alpha))
-    return _reading(candidate, *guards)
+    return guards
 
 
 def reference_from(windows: Sequence[OutcomeWindow]) -> Reference:

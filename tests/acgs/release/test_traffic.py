@@ -72,3 +72,17 @@ def test_the_first_version_of_a_model_is_judged_by_its_errors() -> None:
 def test_a_reading_is_the_same_each_time() -> None:
     windows = traffic("2.0.0", start=0, seconds=20, errors=0.1), traffic("1.0.0", start=0, seconds=20, errors=0.1)
     assert judge_side_by_side(*windows, PLAN) == judge_side_by_side(*windows, PLAN)
+
+
+def test_a_candidate_that_fails_is_found_though_the_baseline_has_next_to_no_requests() -> None:
+    candidate = traffic("2.0.0", start=0, seconds=30, errors=1.0)
+    for baseline in ([], traffic("1.0.0", start=0, seconds=1, rate=3)):
+        found = judge_side_by_side(candidate, baseline, PLAN, None)
+        assert found.state is TrafficState.TRIPPED
+        assert "error rate" in found.reason
+
+
+def test_a_slow_candidate_is_found_by_the_reference_alone() -> None:
+    reference = reference_from(traffic("1.0.0", start=0, seconds=60))
+    slow = traffic("2.0.0", start=100, seconds=30, latency=0.2)
+    assert judge_side_by_side(slow, [], PLAN, reference).state is TrafficState.TRIPPED
