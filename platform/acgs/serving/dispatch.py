@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
@@ -65,6 +66,7 @@ class Dispatcher:
         self._outcomes = outcomes
         self._timeout = timeout_seconds
         self._shadows: set[asyncio.Task[Copy]] = set()
+        self._weighed: set[asyncio.Task[None]] = set()
 
     async def predict(self, model: str, key: str, question: bytes) -> Answered:
         """Ask the slot that the table in force names for `key`.
@@ -89,6 +91,8 @@ class Dispatcher:
             # Whatever it was, the version gave no answer, and the guards must see it.
             self._outcomes.failed(model, choice.version, choice.slot)
             raise
+        if reply.kind is ReplyKind.MODEL_REFUSED:
+            self._weigh(model, slot, reply.version, question)
         if reply.kind is not ReplyKind.ANSWERED:
             raise self._refusal(model, slot, reply)
         seconds = perf_counter() - started
@@ -99,14 +103,15 @@ class Dispatcher:
 
     @property
     def copies(self) -> int:
-        """Copies for a shadow that are under way."""
-        return len(self._shadows)
+        """Copies that are under way: for a shadow, or to weigh what a model minded."""
+        return len(self._shadows) + len(self._weighed)
 
     async def close(self) -> None:
         """Drop the copies under way."""
-        for task in self._shadows:
+        under_way = [*self._shadows, *self._weighed]
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*self._shadows, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _asked(self, model: str, key: str, question: bytes, choice: Choice) -> tuple[Choice, Slot, Reply]:
         reason = ""
@@ -143,10 +148,31 @@ class Dispatcher:
         _code, message, field = error_of(reply)
         if reply.kind is ReplyKind.REFUSED:
             return InvalidInputError(message, field=field)
-        self._outcomes.failed(model, reply.version, slot)
         if reply.kind is ReplyKind.MODEL_REFUSED:
             return InvalidInputError(message, field=field)
+        self._outcomes.failed(model, reply.version, slot)
         return ModelFailedError(message, field=field)
+
+    def _weigh(self, model: str, slot: Slot, version: str, question: bytes) -> None:
+        """Count a question that the model minded against it, if the version in the other slot can answer it.
+
+        Who asks must not be able to take a release back with questions that no version answers.
+        """
+        route = self._table().models.get(model)
+        other = None if route is None else route.version_in(slot.other)
+        if other is None or other == version or len(self._weighed) >= MAX_SHADOWS:
+            return
+
+        async def ask() -> None:
+            with suppress(TimeoutError, UnavailableError):
+                async with asyncio.timeout(self._timeout):
+                    reply = await self._slots[slot.other](model, other, question)
+                if reply.kind is ReplyKind.ANSWERED:
+                    self._outcomes.failed(model, version, slot)
+
+        task = asyncio.create_task(ask())
+        self._weighed.add(task)
+        task.add_done_callback(self._weighed.discard)
 
     def _send_copy(self, model: str, target: tuple[Slot, str], question: bytes, live: bytes) -> None:
         """Send a copy on its way; every one is counted once, whatever becomes of it."""

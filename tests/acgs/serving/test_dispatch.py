@@ -147,13 +147,25 @@ def test_what_the_caller_has_to_mend_is_no_error_of_the_model(slots: Slots) -> N
     assert slots.outcomes.take() == []
 
 
-def test_what_only_the_model_minds_is_told_to_the_caller_and_counts_against_the_version(slots: Slots) -> None:
+@pytest.mark.parametrize(("other", "counted"), [("answers", 1), ("minds it too", 0), ("is empty", 0)])
+def test_what_only_the_model_minds_counts_against_it_where_the_other_version_answers(
+    slots: Slots, other: str, counted: int
+) -> None:
     slots.says[Slot.BLUE] = lambda: error(ReplyKind.MODEL_REFUSED, "the model cannot take these", "instances")
-    with pytest.raises(InvalidInputError) as caught:
-        slots.predict()
-    assert caught.value.field == "instances"
-    window = slots.window("1.0.0")
-    assert (window.requests, window.errors) == (1, 1)
+    if other == "minds it too":
+        slots.says[Slot.GREEN] = slots.says[Slot.BLUE]
+    if other == "is empty":
+        slots.table = table(green=None)
+
+    async def run() -> None:
+        with pytest.raises(InvalidInputError) as caught:
+            await slots.dispatcher.predict("triage", "key", question_of([1], {}))
+        assert caught.value.field == "instances"
+        while slots.dispatcher.copies:
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert sum(window.errors for window in slots.outcomes.take()) == counted
 
 
 def test_a_model_that_fails_is_counted_and_not_asked_again(slots: Slots) -> None:
