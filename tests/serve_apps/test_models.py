@@ -50,6 +50,8 @@ class Application:
             replica.open()
         self.router.open()
         self.client = TestClient(build_app(self.router, self.describe), raise_server_exceptions=False)
+        # One event loop for all requests: a copy for the shadow outlives the request that it is of.
+        self.client.__enter__()
 
     def _ask(self, slot: Slot) -> Ask:
         async def ask(model: str, version: str, question: bytes) -> Reply:
@@ -68,6 +70,7 @@ class Application:
         wait_for(lambda: "loading" not in self.client.get("").text)
 
     def close(self) -> None:
+        self.client.__exit__(None, None, None)
         self.router.stop()
         for slot in self.slots.values():
             slot.close()
