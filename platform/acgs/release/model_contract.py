@@ -23,15 +23,20 @@ WAIVABLE: Final = frozenset({"calibration", "quality, slice"})
 
 
 class ModelMargins(BaseModel):
-    """How much worse a version may be: not shown to be worse than this is what a release needs."""
+    """How much worse a version may be: not shown to be worse than this is what a release needs.
+
+    Each has an end: a contract that allows everything is none.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    quality: float = Field(0.02, ge=0, le=1, description="loss of accuracy, or of closeness, over all rows")
-    slice_quality: float = Field(0.05, ge=0, le=1, description="and in each slice")
-    p95_ms: float = Field(5.0, ge=0, description="rise of the p95")
-    p99_ms: float = Field(20.0, ge=0, description="rise of the p99; absolute, for ratios of milliseconds are noise")
-    calibration_error: float = Field(0.05, gt=0, le=1)
+    quality: float = Field(0.02, ge=0, le=0.1, description="loss of accuracy, or of closeness, over all rows")
+    slice_quality: float = Field(0.05, ge=0, le=0.2, description="and in each slice")
+    p95_ms: float = Field(5.0, ge=0, le=1000, description="rise of the p95")
+    p99_ms: float = Field(
+        20.0, ge=0, le=5000, description="rise of the p99; absolute, for ratios of milliseconds are noise"
+    )
+    calibration_error: float = Field(0.05, gt=0, le=0.25)
 
 
 def read_margins(path: Path | None) -> ModelMargins:

@@ -13,7 +13,7 @@ from acgs.errors import AcgsError, InvalidInputError
 from acgs.registry.model_version import VersionFacts
 from acgs.release.evidence import Evidence, Forecasts, LatencyPairs, QualityPairs, Split, System
 from acgs.release.staging.answers import Answers, ask_all, right
-from acgs.release.staging.held_out import HeldOutRow, rows_digest
+from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.performance import as_numbers, closeness, is_regression, span_of
 from acgs.serving.served import ServedVersion
 from acgs.statistics.evidence import Floats
@@ -41,6 +41,7 @@ def compare(
     Raises:
         InvalidInputError: no row has a label, or it is the same version twice.
     """
+    rows = distinct_rows(rows)
     labelled = [row for row in rows if row.label is not None]
     if not labelled:
         raise InvalidInputError("no held-out row has a label; there is nothing to compare by", field="label")

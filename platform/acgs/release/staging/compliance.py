@@ -38,7 +38,7 @@ def check_compliance(
     verdicts = [_verdict(governor, row, text) for row, text in judged]
     tally = Counter(verdicts)
     n = len(texts)
-    complied = tally["comply"]
+    complied, distinct = tally["comply"], len({text for _, text in judged})
     lower, upper = 1 - proportion_upper(n - complied, n), proportion_upper(complied, n)
     verdict = at_least(lower, upper, limit)
     bad = [row.id for (row, _), found in zip(judged, verdicts, strict=True) if found != "comply"]
@@ -51,8 +51,14 @@ def check_compliance(
         upper=upper,
         limit=limit,
         n=n,
-        reason=f"{complied} of {n} answers comply; at least {lower:.3f} of all do (95 %)",
-        details={"verdicts": dict(tally), "without_answer": unreadable, "not_complying": list(bad[:_SHOWN])},
+        reason=f"{complied} of {n} answers comply, {distinct} of them distinct; at least {lower:.3f} of all do (95 %)",
+        details={
+            "distinct_texts": distinct,
+            "in_a_sentence_of_the_package": isinstance(template, str),
+            "verdicts": dict(tally),
+            "without_answer": unreadable,
+            "not_complying": list(bad[:_SHOWN]),
+        },
     )
 
 

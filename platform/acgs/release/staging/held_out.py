@@ -48,10 +48,22 @@ def read_held_out(path: Path) -> list[HeldOutRow]:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror}", field="data") from error
     if not rows:
         raise InvalidInputError(f"{path} holds no row", field="data")
-    ids = {row.id for row in rows}
-    if len(ids) < len(rows):
-        raise InvalidInputError(f"{path} gives an id twice; each row is one measurement", field="id")
     return rows
+
+
+def distinct_rows(rows: Sequence[HeldOutRow]) -> list[HeldOutRow]:
+    """Rows that are measurements of their own: of those with the same input, label, domain and context, the first.
+
+    Raises:
+        InvalidInputError: an id is given twice.
+    """
+    if len({row.id for row in rows}) < len(rows):
+        raise InvalidInputError("the rows give an id twice; each row is one measurement", field="id")
+    kept: dict[bytes, HeldOutRow] = {}
+    for row in rows:
+        asked = [row.input, row.label, row.domain, row.context]
+        kept.setdefault(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), row)
+    return list(kept.values())
 
 
 def rows_digest(rows: Sequence[HeldOutRow]) -> str:

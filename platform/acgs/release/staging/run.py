@@ -12,7 +12,7 @@ from acgs.release.staging.answers import ask_all
 from acgs.release.staging.compliance import check_compliance
 from acgs.release.staging.finding import ValidationResult, ValidationType, could_not_run, overall
 from acgs.release.staging.health import load_and_check
-from acgs.release.staging.held_out import HeldOutRow, rows_digest
+from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.integration import check_integration
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.performance import check_performance
@@ -34,6 +34,7 @@ class StagingReport(BaseModel):
     limits: StagingLimits
     data_digest: str
     rows: int
+    copies_left_out: int = 0
     guard_bundle: str
 
 
@@ -45,11 +46,12 @@ def run_staging(
     *,
     told: Told = lambda _: None,
 ) -> StagingReport:
-    """Load a candidate, ask it for every row, and judge.
+    """Load a candidate, ask it for every row that is no copy of another, and judge.
 
     Raises:
         InvalidInputError: a limit is about a metric that does not fit the labels.
     """
+    rows, given = distinct_rows(rows), len(rows)
     told("loading the version and running its probes")
     served, results = load_and_check(load, memory_mb=limits.memory_mb)
     if served is None:
@@ -65,6 +67,7 @@ def run_staging(
         limits=limits,
         data_digest=rows_digest(rows),
         rows=len(rows),
+        copies_left_out=given - len(rows),
         guard_bundle=governor.bundle.version,
     )
 

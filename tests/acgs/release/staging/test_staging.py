@@ -15,10 +15,11 @@ from acgs.constitution.lock import LockedConstitution
 from acgs.errors import InvalidInputError
 from acgs.governance.assembly import open_governor
 from acgs.governance.decision import Governor
+from acgs.release.model_contract import ModelMargins
 from acgs.release.staging.answers import Answers
 from acgs.release.staging.compliance import check_compliance
 from acgs.release.staging.finding import at_least, could_not_run, overall
-from acgs.release.staging.held_out import HeldOutRow, read_held_out, rows_digest
+from acgs.release.staging.held_out import HeldOutRow, distinct_rows, read_held_out, rows_digest
 from acgs.release.staging.limits import StagingLimits, read_limits
 from acgs.release.staging.performance import check_performance
 from acgs.release.staging.run import StagingReport, run_staging
@@ -196,7 +197,6 @@ def test_between_the_bounds_nothing_is_shown(one: float, other: float, limit: fl
     [
         ("", "no row"),
         ("{", "line 1: not JSON"),
-        ('{"id": "a", "input": 1}\n{"id": "a", "input": 2}', "id twice"),
         ('{"id": "a", "input": 1, "lable": 2}', "line 1, lable"),
         ('{"input": 1}', "line 1, id"),
     ],
@@ -224,3 +224,25 @@ def test_limits_are_read_strictly(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError) as refused:
             read_limits(file)
         assert refused.value.field == field
+
+
+def test_copies_of_a_row_are_no_further_evidence(packed: Callable[..., Path], governor: Governor) -> None:
+    one = held_out(1)[0]
+    copies = [one.model_copy(update={"id": f"copy {number}"}) for number in range(500)]
+    report = run_staging(load(packed()), copies, governor, LIMITS)
+    assert (report.rows, report.copies_left_out) == (1, 499)
+    assert report.verdict is Verdict.INSUFFICIENT
+    with pytest.raises(InvalidInputError, match="id twice"):
+        distinct_rows([one, one])
+
+
+@pytest.mark.parametrize("loose", [{"metrics": {}}, {"metrics": {"accuracy": 0}}, {"compliance": 0.1}])
+def test_limits_cannot_be_loosened_to_nothing(loose: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(loose))):
+        StagingLimits.model_validate(loose)
+
+
+@pytest.mark.parametrize("loose", [{"quality": 1}, {"slice_quality": 0.5}, {"p95_ms": 1e9}, {"p99_ms": 1e9}])
+def test_margins_cannot_be_loosened_to_nothing(loose: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(loose))):
+        ModelMargins.model_validate(loose)
