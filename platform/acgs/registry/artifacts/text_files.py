@@ -8,6 +8,7 @@ import os
 from typing import Any, BinaryIO, Final
 
 from acgs.registry.artifacts.disguise import is_text_pickle
+from acgs.registry.artifacts.lightgbm_text import START, check_booster
 from acgs.registry.artifacts.refusal import FormatError
 
 MAX_JSON_BYTES: Final = 64 << 20
@@ -17,9 +18,6 @@ _BLOCK: Final = 1 << 20
 _TEXT_PICKLE_BYTES: Final = 1 << 20
 _CONTROLS: Final = frozenset(map(chr, range(32))) - set("\t\n\r\f") | {"\x7f"}
 _CONTROL_TABLE: Final = str.maketrans(dict.fromkeys(_CONTROLS))
-_LIGHTGBM_START: Final = b"tree\n"
-_LIGHTGBM_END: Final = b"end of trees"
-_LIGHTGBM_TAIL: Final = 8 << 20
 _YAML_OBJECT: Final = b"!!python/"
 
 
@@ -30,7 +28,7 @@ def check_text(handle: BinaryIO) -> None:
     if len(head) < _TEXT_PICKLE_BYTES and is_text_pickle(head):
         raise FormatError("its text is a pickle")
     _check_characters(handle)
-    if head.startswith(_LIGHTGBM_START):
+    if head.startswith(START):
         check_lightgbm(handle)
 
 
@@ -67,15 +65,9 @@ def check_json_lines(handle: BinaryIO) -> None:
 
 
 def check_lightgbm(handle: BinaryIO) -> None:
-    """A LightGBM model in text, not cut off."""
+    """A LightGBM model in text that the library can load without harm."""
     _check_characters(handle)
-    handle.seek(0)
-    if not handle.read(len(_LIGHTGBM_START)) == _LIGHTGBM_START:
-        raise FormatError("it is no LightGBM model in text")
-    size = handle.seek(0, os.SEEK_END)
-    handle.seek(max(0, size - _LIGHTGBM_TAIL))
-    if _LIGHTGBM_END not in handle.read():
-        raise FormatError("it is a LightGBM model that is cut off")
+    check_booster(handle)
 
 
 def json_value(data: bytes) -> Any:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from acgs.errors import InvalidInputError, UnavailableError
+from acgs.registry.artifacts.lightgbm_text import check_booster
+from acgs.registry.artifacts.refusal import FormatError
 from acgs.serving.package import Package
 from acgs.serving.runtimes.runtime import ModelFailedError, Predictions, TabularParameters, read_parameters
 from acgs.serving.runtimes.tables import matrix, plain
 
 MAX_BYTES: Final = 1024**3
-_HEADER: Final = "tree\n"
 
 
 class LightgbmRuntime:
@@ -25,7 +27,7 @@ class LightgbmRuntime:
         """Load it.
 
         Raises:
-            InvalidInputError: the file is too long, or no booster.
+            InvalidInputError: the file is too long, no booster, or one that LightGBM would crash or hang on.
             UnavailableError: LightGBM is not installed.
         """
         try:
@@ -36,10 +38,13 @@ class LightgbmRuntime:
         if package.entry.stat().st_size > MAX_BYTES:
             raise InvalidInputError(f"the booster has more than {MAX_BYTES} bytes", field="entry")
         try:
-            text = package.entry.read_text(encoding="utf-8")
-            if not text.startswith(_HEADER) or "end of trees" not in text:
-                raise InvalidInputError("the file is no whole LightGBM booster in text form", field="entry")
+            # One reading: what is checked is what is loaded.
+            data = package.entry.read_bytes()
+            check_booster(io.BytesIO(data))
+            text = data.decode("utf-8")
             self._booster = Booster(model_str=text)
+        except FormatError as error:
+            raise InvalidInputError(f"the booster is refused: {error.message}", field="entry") from None
         except (LightGBMError, UnicodeDecodeError) as error:
             raise InvalidInputError("the file is no LightGBM booster in text form", field="entry") from error
         self._failure = LightGBMError

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -150,7 +153,7 @@ def test_half_a_booster_is_refused(tmp_path: Path) -> None:
     folder = write_lightgbm(tmp_path / "p")
     text = (folder / "model.txt").read_text()
     (folder / "model.txt").write_text(text[: len(text) // 2])
-    with pytest.raises(InvalidInputError, match="no whole LightGBM"):
+    with pytest.raises(InvalidInputError, match="cut off"):
         opened(folder)
 
 
@@ -247,3 +250,25 @@ def test_an_adapter_that_is_no_lora_or_a_pickle_is_refused(tmp_path: Path) -> No
     (folder / "adapter" / "adapter_model.safetensors").rename(folder / "adapter" / "adapter_model.bin")
     with pytest.raises(InvalidInputError, match=r"no adapter_model\.safetensors"):
         opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"), [("split_feature", "999999"), ("left_child", "0"), ("right_child", "0"), ("right_child", "-900")]
+)
+def test_a_booster_that_lightgbm_would_crash_or_hang_on_is_refused(tmp_path: Path, line: str, value: str) -> None:
+    """In a process of its own: before the check, it died or never came back."""
+    path = write_lightgbm(tmp_path / "p") / "model.txt"
+    before, found, after = re.split(rf"(\n{line}=)", path.read_text(), maxsplit=1)
+    values, rest = after.split("\n", 1)
+    header, trees = (before + found + " ".join([value] * len(values.split())) + "\n" + rest).split("Tree=", 1)
+    sizes = [len("Tree=" + tree) for tree in trees.split("end of trees", 1)[0].split("Tree=")]
+    path.write_text(re.sub("tree_sizes=.*", "tree_sizes=" + " ".join(map(str, sizes)), header) + "Tree=" + trees)
+    code = (
+        "import sys; from pathlib import Path; from acgs.serving.served import load_version\n"
+        "load_version('m', '1.0.0', Path(sys.argv[1]), None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path.parent)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "InvalidInputError: the booster is refused: its tree 0 is not one that LightGBM writes" in done.stderr
