@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from acgs.errors import InvalidInputError, first_fault
+from acgs.errors import InvalidInputError, UnavailableError, first_fault
 from acgs.files import write_atomic
 from acgs.serving.package import DESCRIPTOR_FILE, FORMAT, Descriptor, Kind, Package, Probe, open_package
 
@@ -35,8 +35,12 @@ def pack_sklearn(
 
     Raises:
         InvalidInputError: it holds a type that is never trusted, or a probe does not satisfy the schema.
+        UnavailableError: skops is not installed.
     """
-    from skops.io import dumps, get_untrusted_types
+    try:
+        from skops.io import dumps, get_untrusted_types
+    except ImportError as error:
+        raise UnavailableError("scikit-learn models need the extra 'models': pip install 'acgs[models]'") from error
 
     from acgs.serving.runtimes.sklearn import ALLOWED_TYPES
 
