@@ -32,6 +32,8 @@ def write_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 def write_fields(title: str, fields: dict[str, object]) -> None:
     """Write names with their values, one a line."""
     table = Table(title=escape(title), show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a digest or key that is cut is of no use
     for name, value in fields.items():
         table.add_row(name, escape(str(value)))
     Console().print(table)

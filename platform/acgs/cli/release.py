@@ -167,8 +167,13 @@ def approve(
     reason: Annotated[str, typer.Option(help="Why it may go on all the same, for the record.")],
 ) -> None:
     """Consent to a promotion in spite of a document that says FAIL or INSUFFICIENT. Two other people must."""
-    _manager().approve(document, reason=reason)
-    say(f"recorded; the version needs two such approvals by others than who promotes it ({document[:12]})")
+    from acgs.release.requirements import APPROVERS_NEEDED
+
+    given = _manager().approve(document, reason=reason)
+    say(
+        f"recorded; document {document[:12]} has {given} of the {APPROVERS_NEEDED} approvals that it takes, by others "
+        "than who promotes"
+    )
 
 
 @app.command()
@@ -235,20 +240,19 @@ def history(
     if as_json:
         write_json(found.model_dump(mode="json"))
         return
-    by_version = {d.version: d for d in reversed(found.deployments)}
+    by_id = {deployment.deployment_id: deployment for deployment in found.deployments}
     rows = []
     for span in found.live:
-        deployment = by_version.get(span.version or "")
+        deployment = by_id.get(span.deployment_id or "")
         evidence = [f"{e.kind} {e.verdict} {e.digest[:12]}" for e in deployment.evidence] if deployment else []
         approvals = [f"{a.actor}: {a.reason}" for a in deployment.approvals] if deployment else []
-        who = deployment.requested_by if deployment else span.actor
         ended = "now" if span.ends is None else span.ends[:19]
         shared = f" ({span.percent} % {span.candidate})" if span.percent else ""
         rows.append(
             (
                 f"{span.begins[:19]} to {ended}",
                 f"{span.version or 'nothing'}{shared}",
-                who,
+                span.requested_by,
                 "; ".join([*evidence, *approvals]),
             )
         )
@@ -265,7 +269,9 @@ def verify(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Check a history anywhere: signatures of documents, proofs of events, and that nothing went live untold."""
+    """Check a history anywhere: that it is whole and signed, that its documents and approvals are, that the audit log
+    has its events, and that they tell the same as the rest of it.
+    """
     from pydantic import ValidationError
 
     from acgs.audit.keys import PublicKey
@@ -284,7 +290,7 @@ def verify(
         write_json(check.model_dump(mode="json"))
     else:
         write_fields(
-            "holds" if check.holds else "DOES NOT HOLD",
+            f"history of {check.model}, made {check.made_at[:19]}: {'holds' if check.holds else 'DOES NOT HOLD'}",
             {"documents": check.documents, "events proven": check.proven, "not yet in the log": check.unproven}
             | {f"fault {n}": fault for n, fault in enumerate(check.faults, 1)},
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -23,6 +23,7 @@ from acgs.errors import InvalidInputError, UnavailableError
 from acgs.governance.assembly import open_governor
 from acgs.governance.decision import Governor
 from acgs.mlops.audit_proofs import EventProver
+from acgs.mlops.measuring import Measuring, MeasuringHere
 from acgs.mlops.traffic_figures import traffic_figures
 from acgs.registry.artifacts.transfer import ProgressCallback
 from acgs.registry.catalogue import Record
@@ -32,24 +33,23 @@ from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.opening import open_registry
 from acgs.registry.registry import Registry, Wanted
 from acgs.registry.semver import VersionPolicy
+from acgs.release.approvals import OVERRIDE, approvals_from, record_approval
 from acgs.release.controller import ReleaseController
 from acgs.release.documents import sign_document
 from acgs.release.history import ReleaseHistory, assemble
 from acgs.release.model_contract import ModelMargins, model_contract
-from acgs.release.model_evidence import TIMED_SECONDS, compare
+from acgs.release.model_evidence import TIMED_SECONDS
 from acgs.release.promotion import Target, begin, go_back, live_version
-from acgs.release.requirements import OVERRIDE, Case, approvals_from, judge
+from acgs.release.requirements import Case, judge
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
 from acgs.release.staging.limits import StagingLimits
-from acgs.release.staging.run import run_staging
 from acgs.security.callers import current_caller
-from acgs.security.roles import Caller, Permission
+from acgs.security.roles import Caller, ForbiddenError, Permission
 from acgs.serving.deployments.documents import Document, SignedDocument
-from acgs.serving.deployments.record import Deployment, RampPlan, Stage
+from acgs.serving.deployments.record import Approval, Deployment, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
 from acgs.serving.history import live_spans
 from acgs.serving.replicas import LOST_AFTER_SECONDS, routers_on
-from acgs.serving.served import ServedVersion, load_version
 from acgs.serving.sql_store import SqlServingStore
 from acgs.settings import Settings
 from acgs.statistics.evidence import Verdict
@@ -68,17 +68,21 @@ class MLOpsManager:
     to whoever can open the installation; over HTTP the routes ask for `model_read`.
     """
 
-    def __init__(self, settings: Settings | None = None, *, caller: Caller | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, caller: Caller | None = None, measuring: Measuring | None = None
+    ) -> None:
         """
         Args:
             settings: default: from the environment.
             caller: who acts; default: see `acgs.security.callers`, asked for at every change.
+            measuring: who loads versions for staging and contract; default: this process.
 
         Raises:
             AcgsError: the database cannot be used.
         """
         self.settings = settings or Settings()
         self._caller = caller
+        self._measuring = measuring or MeasuringHere(lambda: self.registry, lambda: self._governor)
         engine = open_engine(configured_url(self.settings))
         upgrade(engine)
         self.serving = SqlServingStore(engine)
@@ -175,7 +179,7 @@ class MLOpsManager:
         """
         actor = self.act(Permission.MODEL_RELEASE)
         record, rows = self.registry.get(f"{model_name}@{version}"), _rows(data)
-        report = run_staging(lambda: self._load(record), rows, self._governor, limits or StagingLimits(), told=told)
+        report = self._measuring.stage(record, rows, limits or StagingLimits(), told=told)
         return self._sign("staging", record, report.verdict, report.model_dump(mode="json"), baseline=None, actor=actor)
 
     def check_contract(
@@ -204,10 +208,7 @@ class MLOpsManager:
                 f"no version of {model_name} is live; a first version needs staging only", field="model"
             )
         before = self.registry.get(f"{model_name}@{live}")
-        with closing(self._load(before)) as baseline, closing(self._load(record)) as candidate:
-            evidence = compare(
-                (before.facts, baseline), (record.facts, candidate), rows, seed=seed, timed_seconds=timed_seconds
-            )
+        evidence = self._measuring.compare(before, record, rows, seed=seed, timed_seconds=timed_seconds)
         report = model_contract(evidence, margins, waived=waived).judge(evidence, at=datetime.now(UTC))
         body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
         return self._sign("contract", record, report.verdict, body, baseline=live, actor=actor)
@@ -254,15 +255,22 @@ class MLOpsManager:
         self.registry.carry_over()
         return self.follow(going) if wait else going
 
-    def approve(self, document: str, *, reason: str) -> None:
+    def approve(self, document: str, *, reason: str) -> int:
         """Consent to a promotion in spite of a document that does not say PASS.
 
+        Returns:
+            How many people have consented now. Whoever promotes does not count as one of them.
+
         Raises:
-            ForbiddenError: the caller may not do it.
+            ForbiddenError: the caller may not do it, or no token says who it is.
             UnknownDeploymentError: there is no such document.
             InvalidInputError: it says PASS, or no reason is given.
+            AlreadyApprovedError: the caller did before.
         """
         actor = self.act(Permission.MODEL_APPROVE)
+        token_id = (self._caller or current_caller(self.settings)).token_id
+        if token_id is None:
+            raise ForbiddenError("who approves must be proven; use a token of 'acgs token issue'")
         found = self.deployments.document(document).document
         if found.verdict == "PASS":
             raise InvalidInputError(
@@ -270,9 +278,10 @@ class MLOpsManager:
             )
         if not reason.strip():
             raise InvalidInputError("say why; it stands in the record", field="reason")
-        details = {"document": document, "reason": reason}
-        self.registry.events.append(LifecycleEvent(OVERRIDE, actor, found.model, found.version, dict(details)))
+        given = Approval(actor=actor, document=document, reason=reason, at=utc_instant(), token_id=token_id)
+        approvals = record_approval(self.registry.events, found, given, signing_key(self.settings))
         self.registry.carry_over()
+        return approvals
 
     def hold(self, model_name: str, version: str, *, reason: str) -> None:
         """Put a version under legal hold: its files stay whatever its age."""
@@ -379,12 +388,13 @@ class MLOpsManager:
         with EventProver(audit.log) as prover:
             return assemble(
                 model_name,
-                live_spans(self.serving.tables(), model_name),
+                self.serving.tables(),
                 deployments,
                 documents=[self.deployments.document(digest) for digest in sorted(digests)],
                 events=events,
                 prove=prover.prove,
                 made_at=utc_instant(),
+                key=key,
             )
 
     def published(self, record: Record) -> dict[str, Any]:
@@ -415,12 +425,6 @@ class MLOpsManager:
     @cached_property
     def _governor(self) -> Governor:
         return open_governor(self.settings, constitution=self.constitution)
-
-    def _load(self, record: Record) -> ServedVersion:
-        folder = self.registry.fetch(record.facts.reference)
-        return load_version(
-            record.facts.name, record.facts.version, folder, lambda name, v: self.registry.fetch(f"{name}@{v}")
-        )
 
     def _sign(
         self,

@@ -22,9 +22,13 @@ _EVENT = EVENT_TABLE.c
 def append_event(connection: Connection, event: LifecycleEvent) -> LifecycleEvent:
     """Keep an event within a transaction of `writing(engine, SUBJECT)`, beside the change it tells of.
 
+    Its details name the event before it of the same name (`previous`), so that a missing one is noticed.
+
     Raises:
         InvalidInputError: the audit log could not take it.
     """
+    before = select(_EVENT.event_id).where(_EVENT.name == event.name).order_by(_EVENT.number.desc()).limit(1)
+    event = replace(event, details={**event.details, "previous": connection.execute(before).scalar()})
     check_details(event)
     number = (connection.execute(select(func.max(_EVENT.number))).scalar() or 0) + 1
     connection.execute(

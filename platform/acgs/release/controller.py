@@ -104,7 +104,14 @@ class ReleaseController:
 def change_of(move: Move, routes: Mapping[str, ModelRoute], *, epoch: int, actor: str) -> Change:
     """A move as one transaction: the deployment, the table with its route in it, the event."""
     deployment = move.deployment
-    details = {**move.details, "deployment_id": deployment.deployment_id, "status": deployment.status}
+    details = {
+        **move.details,
+        "deployment_id": deployment.deployment_id,
+        "status": deployment.status,
+        "reason": deployment.reason,
+    }
+    if move.route is not None:
+        details["route"] = move.route.model_dump(mode="json")
     event = LifecycleEvent(move.kind, actor, deployment.model, deployment.version, details)
     if move.route is None:
         return Change(deployment, event)

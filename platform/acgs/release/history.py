@@ -1,41 +1,35 @@
-"""What was in production when, on whose approval, with which evidence: as one document that verifies offline."""
+"""What was in production when, on whose approval, with which evidence: as one signed document that verifies offline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
+import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
 from acgs.audit.entries import Event
-from acgs.audit.keys import PublicKey
+from acgs.audit.keys import PublicKey, SigningKey
 from acgs.audit.merkle import leaf_hash
 from acgs.audit.notes import VerifierKey
 from acgs.audit.proofs import InclusionProof, verify_proof
 from acgs.audit.receipts import Instant
 from acgs.errors import AcgsError, IntegrityError
 from acgs.registry.lifecycle import LifecycleEvent
+from acgs.registry.semver import ModelName
+from acgs.release.approvals import approval_holds
+from acgs.release.derivation import Span, ToldDeployment, derive, epoch_of, spans_of
 from acgs.release.documents import verify_document
-from acgs.serving.deployments.documents import SignedDocument
-from acgs.serving.deployments.record import Deployment
-from acgs.serving.history import LiveSpan
+from acgs.release.requirements import APPROVERS_NEEDED
+from acgs.serving.deployments.documents import Document, SignedDocument
+from acgs.serving.deployments.record import Deployment, DeploymentKind
+from acgs.serving.store import RecordedTable
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Span(_Part):
-    """One version was live from `begins` to `ends` (None: it still is); `candidate` had `percent` of the callers."""
-
-    version: str | None
-    candidate: str | None
-    percent: int
-    epoch: int
-    begins: Instant
-    ends: Instant | None
-    actor: str
 
 
 class ProvenEvent(_Part):
@@ -46,20 +40,27 @@ class ProvenEvent(_Part):
 
 
 class ReleaseHistory(_Part):
-    """All of one model's."""
+    """All of one model's: what its tables and deployments say, and the events that must tell the same."""
 
-    format: Literal["acgs-release-history/1"] = "acgs-release-history/1"
-    model: str
+    format: Literal["acgs-release-history/2"] = "acgs-release-history/2"
+    model: ModelName
     made_at: Instant
     live: tuple[Span, ...]
-    deployments: tuple[Deployment, ...]
+    deployments: tuple[ToldDeployment, ...]
     documents: tuple[SignedDocument, ...]
     events: tuple[ProvenEvent, ...]
+    signature: str = Field("", description="Ed25519, base64, over the canonical JSON of all else")
+
+    def canonical(self) -> bytes:
+        """Canonical JSON (RFC 8785): what is signed."""
+        return rfc8785.dumps(self.model_dump(mode="json", exclude={"signature"}))
 
 
 class Check(_Part):
     """What an offline check of a history found. `unproven` events were not in the audit log when it was made."""
 
+    model: str
+    made_at: Instant
     documents: int
     proven: int
     unproven: int
@@ -73,66 +74,60 @@ Prove = Callable[[LifecycleEvent], str | None]
 
 def assemble(
     model: str,
-    spans: Sequence[LiveSpan],
+    tables: Sequence[RecordedTable],
     deployments: Sequence[Deployment],
     *,
     documents: Sequence[SignedDocument],
     events: Sequence[LifecycleEvent],
     prove: Prove,
     made_at: str,
+    key: SigningKey,
 ) -> ReleaseHistory:
-    """One document from the parts."""
-    live = [
-        Span(
-            version=span.version,
-            candidate=span.other,
-            percent=span.percent,
-            epoch=span.epoch,
-            begins=_instant(span.begins),
-            ends=None if span.ends is None else _instant(span.ends),
-            actor=span.actor,
-        )
-        for span in spans
-    ]
-    return ReleaseHistory(
+    """One signed document from what the database has of a model. Deployments latest first, the rest in order."""
+    proven = tuple(ProvenEvent(event=event.entry(), proof=prove(event)) for event in events)
+    history = ReleaseHistory(
         model=model,
         made_at=made_at,
-        live=tuple(live),
-        deployments=tuple(deployments),
+        live=spans_of(model, tables, [item.event for item in proven]),
+        deployments=tuple(map(ToldDeployment.of, reversed(deployments))),
         documents=tuple(documents),
-        events=tuple(ProvenEvent(event=event.entry(), proof=prove(event)) for event in events),
+        events=proven,
     )
+    return sign_history(history, key)
+
+
+def sign_history(history: ReleaseHistory, key: SigningKey) -> ReleaseHistory:
+    """The history under the key's signature; without it, whoever passes it on could cut off its end."""
+    return history.model_copy(update={"signature": base64.b64encode(key.sign(history.canonical())).decode()})
 
 
 def verify_history(history: ReleaseHistory, key: PublicKey, log_keys: Sequence[VerifierKey]) -> Check:
-    """Check a history with public keys alone: every document's signature, every event's place in the signed log, and
-    that each promotion rests on documents that are there.
+    """Check a history with public keys alone.
+
+    The whole is signed; every event is in the signed log, of this model, and follows the one before; what was live and
+    the deployments are just what the events tell; each deployment rests on signed documents that say what it says of
+    them, and where one says no, on approvals that are signed.
     """
-    faults: list[str] = []
-    known: dict[str, SignedDocument] = {}
+    faults = [] if _signed(history, key) else ["the history was changed, cut short, or signed by another key"]
+    known: dict[str, Document] = {}
     for signed in history.documents:
         try:
-            known[verify_document(signed, key).digest()] = signed
+            document = verify_document(signed, key)
+            known[document.digest()] = document
         except IntegrityError as error:
             faults.append(error.message)
-    proven = 0
-    for item in history.events:
-        if item.proof is None:
-            continue
-        try:
-            verify_proof(InclusionProof.parse(item.proof), leaf_hash(item.event.entry()), log_keys)
-            proven += 1
-        except AcgsError as error:
-            faults.append(f"event {item.event.kind} of {item.event.subject}: {error.message}")
-    for deployment in history.deployments:
-        missing = [link.digest for link in deployment.evidence if link.digest not in known]
-        faults += [
-            f"{deployment.model} {deployment.version} rests on document {digest}, which is not here"
-            for digest in missing
-        ]
+    proven, wrong = _proven(history, log_keys)
+    faults += wrong
+    faults += _gaps(history)
     faults += _untold(history)
+    for deployment in history.deployments:
+        faults += [
+            f"{history.model} {deployment.version} {why}" for why in _groundless(history, deployment, known, key)
+        ]
     unproven = sum(item.proof is None for item in history.events)
     return Check(
+        model=history.model,
+        made_at=history.made_at,
         documents=len(known),
         proven=proven,
         unproven=unproven,
@@ -141,11 +136,80 @@ def verify_history(history: ReleaseHistory, key: PublicKey, log_keys: Sequence[V
     )
 
 
+def _signed(history: ReleaseHistory, key: PublicKey) -> bool:
+    try:
+        return key.verify(base64.b64decode(history.signature, validate=True), history.canonical())
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _proven(history: ReleaseHistory, log_keys: Sequence[VerifierKey]) -> tuple[int, list[str]]:
+    proven, faults = 0, []
+    for item in history.events:
+        if item.proof is None:
+            continue
+        try:
+            verify_proof(InclusionProof.parse(item.proof), leaf_hash(item.event.entry()), log_keys)
+            proven += 1
+        except AcgsError as error:
+            faults.append(f"event {item.event.kind} of {item.event.subject}: {error.message}")
+    return proven, faults
+
+
+def _gaps(history: ReleaseHistory) -> list[str]:
+    """Each event names the one before it of the same model, so none is missing in between, and none is another's."""
+    faults = [] if history.events else ["no event tells of the model"]
+    before = None
+    for item in history.events:
+        event = item.event
+        if event.subject.partition("@")[0] != history.model:
+            faults.append(f"event {event.kind} is of {event.subject}, not of {history.model}")
+        if event.details.get("previous", "") != before:
+            faults.append(f"event {event.kind} of {event.subject} does not follow the one before it: one is missing")
+        before = event.event_id
+    return faults
+
+
 def _untold(history: ReleaseHistory) -> list[str]:
-    """Every table that changed what was live was made by an event, which the log has; a row put in by hand was not."""
-    told = {item.event.details.get("epoch") for item in history.events}
-    return [f"nothing tells why epoch {span.epoch} came into force" for span in history.live if span.epoch not in told]
+    """What the database had beside what the events tell: a row that was put in, changed or taken out by hand."""
+    events = [item.event for item in history.events]
+    told = {epoch_of(event) for event in events}
+    faults = [
+        f"nothing tells why epoch {span.epoch} came into force" for span in history.live if span.epoch not in told
+    ]
+    try:
+        live, deployments = derive(history.model, events)
+    except IntegrityError as error:
+        return [*faults, error.message]
+    if live != history.live:
+        faults.append("what is said to have been live is not what the events tell")
+    if deployments != history.deployments:
+        faults.append("the deployments are not those that the events tell of")
+    return faults
 
 
-def _instant(moment: datetime) -> str:
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+def _groundless(
+    history: ReleaseHistory, deployment: ToldDeployment, known: Mapping[str, Document], key: PublicKey
+) -> list[str]:
+    """What a deployment lacks. Who goes back takes the grounds of the version with it, approvals included."""
+    faults = [] if deployment.evidence else ["rests on no document"]
+    for link in deployment.evidence:
+        document = known.get(link.digest)
+        if document is None:
+            faults.append(f"rests on document {link.digest}, which is not here")
+            continue
+        said = (document.model, document.version, document.kind, document.verdict)
+        if said != (history.model, deployment.version, link.kind, link.verdict):
+            faults.append(f"rests on document {link.digest}, which says something else")
+        approvers = {
+            given.actor
+            for given in deployment.approvals
+            if given.document == link.digest and approval_holds(given, key)
+            if given.actor != deployment.requested_by or deployment.kind is DeploymentKind.ROLLBACK
+        }
+        if link.verdict != "PASS" and len(approvers) < APPROVERS_NEEDED:
+            faults.append(f"went on in spite of {link.kind} {link.verdict}, with {len(approvers)} approvals that hold")
+    faults += [
+        f"has an approval of {a.actor} that does not hold" for a in deployment.approvals if not approval_holds(a, key)
+    ]
+    return faults

@@ -149,6 +149,8 @@ def _start(
             "approvals": [approval.model_dump() for approval in deployment.approvals],
             "plan": plan.model_dump(mode="json"),
             "reason": reason,
+            "route": loading.model_dump(mode="json"),
         },
+        occurred_at=now,
     )
     return deployments.begin(Change(deployment, event, {**table.models, target.model: loading}, table.epoch))

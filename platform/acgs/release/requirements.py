@@ -12,13 +12,12 @@ from typing import Final
 
 from acgs.audit.keys import PublicKey
 from acgs.errors import AcgsError
-from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
+from acgs.release.approvals import approval_holds
 from acgs.release.documents import verify_document
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Approval, EvidenceLink
 
-OVERRIDE: Final = "release.override.approved"
 APPROVERS_NEEDED: Final = 2
 
 
@@ -75,25 +74,9 @@ def judge(case: Case, key: PublicKey) -> Grounds:
                 field="version",
             )
         needed.append(contract)
-    approvals = [approval for document in needed for approval in _approvals(document, case)]
+    approvals = [approval for document in needed for approval in _approvals(document, case, key)]
     links = tuple(EvidenceLink(kind=d.kind, digest=d.digest(), verdict=d.verdict) for d in needed)
     return Grounds(links, tuple(approvals))
-
-
-def approvals_from(events: Sequence[LifecycleEvent]) -> list[Approval]:
-    """The approvals that events tell of."""
-    return [
-        Approval.model_validate(
-            {
-                "actor": event.actor,
-                "document": event.details.get("document"),
-                "reason": event.details.get("reason"),
-                "at": event.occurred_at,
-            }
-        )
-        for event in events
-        if event.kind == OVERRIDE
-    ]
 
 
 def _latest(documents: Sequence[SignedDocument], case: Case, key: PublicKey) -> Document | None:
@@ -109,17 +92,20 @@ def _latest(documents: Sequence[SignedDocument], case: Case, key: PublicKey) -> 
     return document
 
 
-def _approvals(document: Document, case: Case) -> list[Approval]:
+def _approvals(document: Document, case: Case, key: PublicKey) -> list[Approval]:
     if document.verdict == "PASS":
         return []
     digest = document.digest()
-    given = [a for a in case.approvals if a.document == digest and a.actor != case.requested_by]
+    told = [a for a in case.approvals if a.document == digest]
+    given = [a for a in told if a.actor != case.requested_by and approval_holds(a, key)]
     first_by_actor = {approval.actor: approval for approval in reversed(given)}
     if len(first_by_actor) < APPROVERS_NEEDED:
+        forged = sum(not approval_holds(a, key) for a in told)
+        ignored = f"; {forged} on record without a signature that holds, which count for nothing" if forged else ""
         raise NotReleasableError(
             f"{document.kind} of {case.facts.reference} says {document.verdict}: see 'acgs release document {digest}'. "
             f"To go on all the same, {APPROVERS_NEEDED} approvers other than who promotes must run "
-            f"'acgs release approve {digest} --reason ...' ({len(first_by_actor)} did)",
+            f"'acgs release approve {digest} --reason ...' ({len(first_by_actor)} did{ignored})",
             field="version",
         )
     return sorted(first_by_actor.values(), key=lambda approval: approval.at)

@@ -136,9 +136,9 @@ def test_what_was_live_when_and_why_verifies_offline(platform: Platform) -> None
     assert [span.version for span in history.live] == [None, first]
 
     text = history.model_dump_json()
-    for old, new in ((f'"live":"{first}"', '"live":"9.9.9"'), ('"verdict":"PASS"', '"verdict":"FAIL"'), ("mia", "eve")):
-        if old in text:
-            assert not verify_history(ReleaseHistory.model_validate_json(text.replace(old, new)), key, log_keys).holds
+    for old, new in ((f'"version":"{first}"', '"version":"9.9.9"'), ('"verdict":"PASS"', '"verdict":"FAIL"')):
+        assert old in text
+        assert not verify_history(ReleaseHistory.model_validate_json(text.replace(old, new)), key, log_keys).holds
     without = history.model_copy(update={"events": history.events[:1]})
     assert any("nothing tells why epoch" in fault for fault in verify_history(without, key, log_keys).faults)
     assert not verify_history(history.model_copy(update={"documents": ()}), key, log_keys).holds

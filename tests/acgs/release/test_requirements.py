@@ -9,7 +9,9 @@ import pytest
 from acgs.audit.keys import SigningKey
 from acgs.audit.receipts import utc_instant
 from acgs.errors import IntegrityError
+from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
+from acgs.release.approvals import OVERRIDE, approvals_from, sign_approval
 from acgs.release.documents import sign_document
 from acgs.release.requirements import Case, NotReleasableError, judge
 from acgs.serving.deployments.documents import Document, SignedDocument
@@ -48,8 +50,15 @@ def document(kind: str, verdict: str = "PASS", *, key: SigningKey = KEY, **more:
 GOOD = Case(FACTS, "1.0.0", "c" * 64, "mia", [document("staging")], [document("contract")], [])
 
 
-def approval(actor: str, signed: SignedDocument) -> Approval:
-    return Approval(actor=actor, document=signed.document.digest(), reason="known bias of the data", at=utc_instant())
+def approval(actor: str, signed: SignedDocument, *, key: SigningKey = KEY) -> Approval:
+    given = Approval(
+        actor=actor,
+        document=signed.document.digest(),
+        reason="known bias of the data",
+        at=utc_instant(),
+        token_id=f"{actor}-1",
+    )
+    return sign_approval(given, key)
 
 
 def test_staging_and_contract_that_pass_are_enough() -> None:
@@ -104,3 +113,32 @@ def test_two_others_may_override_together() -> None:
     for given in not_enough:
         with pytest.raises(NotReleasableError, match="approvers other than who promotes"):
             judge(replace(case, approvals=given), KEY.public)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"signature": ""}, {"signature": "no base64"}, {"actor": "olu"}, {"token_id": ""}, {"token_id": "2"},
+     {"reason": "another"}, {"at": "2020-01-01T00:00:00.000000Z"}],
+)  # fmt: skip
+def test_an_approval_that_the_installation_did_not_sign_counts_for_nothing(changed: dict[str, str]) -> None:
+    failed = document("contract", "FAIL")
+    forged = approval("pat", failed).model_copy(update=changed)
+    case = replace(GOOD, contracts=[failed], approvals=[approval("noor", failed), forged])
+    with pytest.raises(NotReleasableError, match=r"\(1 did; 1 on record without a signature that holds"):
+        judge(case, KEY.public)
+    by_another = replace(case, approvals=[approval(who, failed, key=SigningKey.generate()) for who in ("noor", "olu")])
+    with pytest.raises(NotReleasableError, match=r"\(0 did; 2 on record"):
+        judge(by_another, KEY.public)
+
+
+def test_rows_that_were_put_into_the_list_of_events_approve_nothing() -> None:
+    failed = document("contract", "FAIL")
+    digest = failed.document.digest()
+    rows = [
+        LifecycleEvent(OVERRIDE, who, "triage", "1.1.0", {"document": digest, "reason": "fine"})
+        for who in ("noor", "olu")
+    ]
+    unreadable = LifecycleEvent(OVERRIDE, "pat", "triage", "1.1.0", {"document": [1]})
+    case = replace(GOOD, contracts=[failed], approvals=approvals_from([*rows, unreadable]))
+    with pytest.raises(NotReleasableError, match=r"\(0 did; 2 on record without a signature"):
+        judge(case, KEY.public)

@@ -83,12 +83,17 @@ class Reference(_Part):
 
 
 class Approval(_Part):
-    """One person's consent to go on in spite of a document that does not say PASS."""
+    """One person's consent to go on in spite of a document that does not say PASS.
+
+    It counts with the token that proved who gave it, and the installation's signature (`acgs.release.approvals`).
+    """
 
     actor: Name
     document: Digest
     reason: Annotated[str, Field(min_length=1, max_length=2000)]
     at: Instant
+    token_id: str = Field("", max_length=256)
+    signature: str = Field("", max_length=256, description="Ed25519, base64")
 
 
 class EvidenceLink(_Part):
