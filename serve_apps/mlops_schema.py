@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from acgs.registry.webhooks.subscription import Topic
 from acgs.release.model_contract import ModelMargins
-from acgs.release.staging.held_out import HeldOutRow
+from acgs.release.staging.held_out import MAX_ROWS, HeldOutRow
 from acgs.release.staging.limits import StagingLimits
 from acgs.serving.deployments.record import RampPlan
 
@@ -19,17 +19,26 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _each_once(rows: list[HeldOutRow]) -> list[HeldOutRow]:
+    if len({row.id for row in rows}) < len(rows):
+        raise ValueError("an id comes twice; each row is one measurement")
+    return rows
+
+
+Rows = Annotated[list[HeldOutRow], Field(min_length=1, max_length=MAX_ROWS), AfterValidator(_each_once)]
+
+
 class StagingRequest(_Body):
     """Held-out rows, and limits other than the published ones."""
 
-    rows: Annotated[list[HeldOutRow], Field(min_length=1)]
+    rows: Rows
     limits: StagingLimits = StagingLimits()
 
 
 class ContractRequest(_Body):
     """Held-out rows, margins, and guards that mean nothing here, each with the reason."""
 
-    rows: Annotated[list[HeldOutRow], Field(min_length=1)]
+    rows: Rows
     margins: ModelMargins = ModelMargins()
     waived: dict[str, Reason] = {}
     seed: int = Field(0, ge=0, le=2**32 - 1)
@@ -39,6 +48,7 @@ class PromotionRequest(_Body):
     """How the version comes to all of the traffic."""
 
     plan: RampPlan = RampPlan()
+    end_watch: bool = False
 
 
 class ReasonRequest(_Body):

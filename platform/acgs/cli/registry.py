@@ -76,12 +76,14 @@ def create(
     from acgs.registry.artifacts.transfer import Progress as Moved
     from acgs.registry.git import Repository
     from acgs.registry.registry import Wanted
+    from acgs.serving.package import check_servable
 
     if push and not tag:
         raise InvalidInputError("--push needs --tag: there is nothing else to push", field="push")
     settings = Settings()
     actor = permitted_caller(settings, Permission.MODEL_CREATE).subject
     repository = Repository(Path.cwd()) if git else None
+    check_servable(source)
     options = {"kind": kind, "parent": parent, "base": base, "data": data, "metric": metric, "privacy": privacy}
     description = _described(source, describe, options)
     if repository is not None and (state := repository.committed_state(allow_dirty=allow_dirty)) is not None:
@@ -344,7 +346,7 @@ def doctor(
     if as_json:
         write_json({"found": [_told(item) for item in found], "before_repair": [_told(item) for item in mended]})
     else:
-        title = "what is wrong" if found else "nothing is wrong"
+        title = "what is wrong" if found else "nothing is wrong (no stored byte was read; 'verify' does)"
         rows = [(item.what, item.advice, "--repair" if item.mendable else "by hand") for item in found]
         write_table(title, ("what", "advice", "how"), rows)
     if found:
@@ -416,8 +418,10 @@ def _described(source: Path, describe: Path | None, options: Mapping[str, Any]) 
 
 def _in_use(settings: Settings) -> list[str]:
     """What is in a slot: what answers, and what a rollback would bring back."""
+    from acgs.release.promotion import needed_versions
+    from acgs.serving.deployments.sql_store import SqlDeploymentStore
     from acgs.serving.sql_store import SqlServingStore
     from acgs.storage.engine import configured_url, open_engine
 
-    table = SqlServingStore(open_engine(configured_url(settings))).latest()
-    return [f"{name}@{version}" for name, version in table.versions()]
+    engine = open_engine(configured_url(settings))
+    return needed_versions(SqlDeploymentStore(engine), SqlServingStore(engine))

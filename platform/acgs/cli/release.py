@@ -114,6 +114,7 @@ def promote(
         float, typer.Option(min=0, help="Seconds without enough requests after which it goes back.")
     ] = 3600.0,
     shadow: Annotated[bool, typer.Option(help="First give it copies of all requests.")] = False,
+    end_watch: Annotated[bool, typer.Option(help="End the watch of the version before, and its way back.")] = False,
     wait: Annotated[bool, typer.Option(help="Stay until it answers everything or went back.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +139,9 @@ def promote(
         if not as_json:
             say(_line(deployment))
 
-    done = manager.deploy_model(version.name, version.version, plan=plan, wait=wait, told=told)
+    if not as_json and not manager.get_model_status(version.name)["replicas"]:
+        typer.echo("no replica is alive yet; a platform that runs wakes them ('acgs cluster up')", err=True)
+    done = manager.deploy_model(version.name, version.version, plan=plan, end_watch=end_watch, wait=wait, told=told)
     _finish(manager, done, wait=wait, as_json=as_json, good=("promoting", "deployed"))
 
 

@@ -46,9 +46,10 @@ from acgs.release.staging.limits import StagingLimits
 from acgs.security.callers import current_caller
 from acgs.security.roles import Caller, ForbiddenError, Permission
 from acgs.serving.deployments.documents import Document, SignedDocument
-from acgs.serving.deployments.record import Approval, Deployment, RampPlan, Stage
+from acgs.serving.deployments.record import Approval, Deployment, DeploymentKind, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
 from acgs.serving.history import live_spans
+from acgs.serving.package import check_servable
 from acgs.serving.replicas import LOST_AFTER_SECONDS, routers_on
 from acgs.serving.sql_store import SqlServingStore
 from acgs.settings import Settings
@@ -143,6 +144,7 @@ class MLOpsManager:
             AcgsError: see `Registry.create`.
         """
         actor = self.act(Permission.MODEL_CREATE)
+        check_servable(source)
         fields = {"kind": kind_of(source), "metrics": dict(performance_metrics or {}), **description}
         if repository is not None:
             state = Repository(repository).committed_state(allow_dirty=allow_dirty)
@@ -219,12 +221,14 @@ class MLOpsManager:
         version: str,
         *,
         plan: RampPlan | None = None,
+        end_watch: bool = False,
         wait: bool = True,
         told: Callable[[Deployment], None] | None = None,
     ) -> Deployment:
         """Promote a version that was staged, and held against what is live; by steps, or at once with steps (100,).
 
         Args:
+            end_watch: the version before is still watched, and need not be any more.
             wait: until it answers everything, or was taken back.
             told: called with every new state while waiting.
 
@@ -239,7 +243,7 @@ class MLOpsManager:
             raise InvalidInputError(f"the files of {record.facts.reference} were removed", field="version")
         grounds = judge(self._case(record, actor), signing_key(self.settings).public)
         target = Target(model_name, record.facts.version, grounds)
-        started = begin(self.deployments, self.serving, target, plan or RampPlan(), actor=actor)
+        started = begin(self.deployments, self.serving, target, plan or RampPlan(), actor=actor, end_watch=end_watch)
         self.registry.carry_over()
         return self.follow(started, told) if wait else started
 
@@ -347,8 +351,9 @@ class MLOpsManager:
         since = (datetime.now(UTC) - _DASHBOARD_SPAN).timestamp()
         versions = self.registry.find()
         history = self.deployments.of_model(limit=1000)
-        ended = [d for d in history if not d.active or d.stage is Stage.WATCHING]
-        good = sum(d.status == "deployed" for d in ended)
+        ended = [d for d in history if d.kind is DeploymentKind.PROMOTION and not d.active]
+        taken_back = {(d.model, d.baseline) for d in history if d.kind is DeploymentKind.ROLLBACK}
+        good = sum(d.status == "deployed" and (d.model, d.version) not in taken_back for d in ended)
         table = self.serving.latest()
         return {
             "constitutional_hash": self.constitution.label,

@@ -23,7 +23,7 @@ from acgs.registry.catalogue import Catalogue, Record, Summary, UnknownVersionEr
 from acgs.registry.lifecycle import AuditTrail, EventLog, LifecycleEvent, carry_over
 from acgs.registry.lineage import Lineage, trace
 from acgs.registry.model_version import Description, VersionFacts
-from acgs.registry.semver import ModelName, VersionPolicy, parse, successor
+from acgs.registry.semver import RESERVED_NAMES, ModelName, VersionPolicy, parse, successor
 from acgs.registry.signer import VersionSigner, files_bundle
 
 CREATED: Final = "model.version.created"
@@ -252,6 +252,8 @@ def check_name(name: str) -> str:
     Raises:
         InvalidInputError: it may not.
     """
+    if name in RESERVED_NAMES:
+        raise InvalidInputError(f"no model can be called {name!r}: a route of the services has that name", field="name")
     try:
         return _NAME.validate_python(name)
     except ValidationError:

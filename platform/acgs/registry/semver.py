@@ -13,6 +13,8 @@ from acgs.errors import InvalidInputError
 MAX_CHARS: Final = 128
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
 """A model's name: safe as a folder, an object key, a git tag and a metrics label."""
+RESERVED_NAMES: Final = frozenset({"health", "metrics"})
+"""Taken by routes beside `/models/{name}`."""
 
 
 class VersionPolicy(StrEnum):

@@ -12,7 +12,7 @@ from acgs.audit.receipts import utc_instant
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.release.controller import change_of
-from acgs.release.ramp import roll_back
+from acgs.release.ramp import roll_back, settle
 from acgs.release.requirements import Grounds
 from acgs.serving.deployments.record import (
     Deployment,
@@ -50,9 +50,18 @@ def live_version(table: RoutingTable, model: str) -> str | None:
 
 
 def begin(
-    deployments: DeploymentStore, serving: ServingStore, target: Target, plan: RampPlan, *, actor: str
+    deployments: DeploymentStore,
+    serving: ServingStore,
+    target: Target,
+    plan: RampPlan,
+    *,
+    actor: str,
+    end_watch: bool = False,
 ) -> Deployment:
     """Put a version into the idle slot of its model; the controller does the rest.
+
+    A first version that is still watched has nothing to go back to, so its watch ends; that of another ends only if
+    `end_watch` says so, because the version it would go back to leaves its slot.
 
     Raises:
         InvalidInputError: it is live already.
@@ -62,7 +71,22 @@ def begin(
     live = live_version(table, target.model)
     if live == target.version:
         raise InvalidInputError(f"{target.model} {target.version} is live already", field="version")
+    watched = next((d for d in deployments.active() if d.model == target.model and d.stage is Stage.WATCHING), None)
+    if watched is not None and (end_watch or watched.baseline is None):
+        reason = f"ended by the promotion of {target.version}"
+        deployments.change(change_of(settle(watched, datetime.now(UTC), reason), {}, epoch=table.epoch, actor=actor))
     return _start(deployments, table, target, plan, DeploymentKind.PROMOTION, actor=actor, reason="")
+
+
+def needed_versions(deployments: DeploymentStore, serving: ServingStore) -> list[str]:
+    """References of what answers, of what lies ready in a slot, and of what a rollback would bring back."""
+    table = serving.latest()
+    needed = {f"{name}@{version}" for name, version in table.versions()}
+    for name in table.models:
+        earlier = _earlier(deployments.of_model(name), live_version(table, name))
+        if earlier is not None:
+            needed.add(f"{name}@{earlier.version}")
+    return sorted(needed)
 
 
 def go_back(deployments: DeploymentStore, serving: ServingStore, model: str, *, actor: str, reason: str) -> Deployment:

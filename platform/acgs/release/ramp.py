@@ -78,6 +78,11 @@ def roll_back(deployment: Deployment, route: ModelRoute, now: datetime, reason: 
     return Move(_over(deployment, DeploymentStatus.ROLLED_BACK, now, reason), ROLLED_BACK, back, details)
 
 
+def settle(deployment: Deployment, now: datetime, reason: str) -> Move:
+    """End the watch of a version that stays."""
+    return Move(_over(deployment, DeploymentStatus.DEPLOYED, now, reason), SETTLED, None, {"reason": reason})
+
+
 def _loading(deployment: Deployment, seen: Observation) -> Move | None:
     if seen.failure is not None:
         return roll_back(deployment, seen.route, seen.now, seen.failure)

@@ -106,6 +106,18 @@ class Package:
         return self.folder / self.descriptor.entry
 
 
+def check_servable(source: Path) -> None:
+    """Refuse a model folder that could never be served, before it becomes a version for ever.
+
+    Folders without a `model.json`, and single files, are kept as what they are.
+
+    Raises:
+        InvalidInputError: see `open_package`.
+    """
+    if (source / DESCRIPTOR_FILE).is_file():
+        open_package(source)
+
+
 def open_package(folder: Path) -> Package:
     """Read `model.json` and check it against the folder.
 

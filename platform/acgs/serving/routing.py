@@ -15,10 +15,8 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from acgs.errors import AcgsError, InvalidInputError, UnavailableError
-from acgs.registry.semver import ModelName, parse
+from acgs.registry.semver import RESERVED_NAMES, ModelName, parse
 
-RESERVED_NAMES: Final = frozenset({"health", "metrics"})
-"""Taken by routes beside `/models/{name}`."""
 _HASH_BYTES: Final = 8
 _HASH_SPACE: Final = float(2 ** (8 * _HASH_BYTES))
 

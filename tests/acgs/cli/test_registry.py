@@ -139,3 +139,14 @@ def test_a_tag_is_refused_before_anything_is_made_and_written_on_request(
     assert spoken(capsys, "create", "triage", model, "--tag")["git_tag"] == "triage-v1.0.0"
     assert all(finding["holds"] for finding in spoken(capsys, "ready"))
     assert run(["registry", "tag", "triage"]) == 0
+
+
+def test_what_could_never_be_served_becomes_no_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "model.json").write_text('{"format": "acgs-model/1", "kind": "sklearn", "entry": "../x"}')
+    assert refused(capsys, "create", "triage", str(folder))["field"] == "entry"
+    (folder / "model.json").unlink()
+    (folder / "weights.json").write_text("{}")
+    assert refused(capsys, "create", "health", str(folder))["field"] == "name"
+    assert spoken(capsys, "list") == []

@@ -9,7 +9,14 @@ from sqlalchemy import Engine
 
 from acgs.errors import InvalidInputError
 from acgs.release.controller import ReleaseController
-from acgs.release.promotion import NothingToGoBackToError, Target, begin, go_back, live_version
+from acgs.release.promotion import (
+    NothingToGoBackToError,
+    Target,
+    begin,
+    go_back,
+    live_version,
+    needed_versions,
+)
 from acgs.release.requirements import Grounds
 from acgs.serving.deployments.record import Deployment, DeploymentStatus, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
@@ -214,3 +221,31 @@ def test_silent_replicas_are_not_ready(platform: Platform) -> None:
     platform.ahead += timedelta(seconds=60)
     platform.controller.tick()
     assert platform.live is None
+
+
+def test_a_first_version_that_is_watched_does_not_hold_up_the_second(platform: Platform) -> None:
+    platform.promote("1.0.0", RampPlan(steps=(100,), watch_seconds=600))
+    platform.tick()
+    assert platform.deployed("1.1.0").status is DeploymentStatus.DEPLOYED
+    assert platform.live == "1.1.0"
+
+
+def test_a_watch_ends_before_its_time_only_if_told(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    platform.promote("1.1.0", RampPlan(steps=(100,), watch_seconds=600))
+    platform.tick()
+    with pytest.raises(DeploymentBusyError, match="--end-watch"):
+        platform.promote("1.2.0")
+    target = Target("triage", "1.2.0", NOTHING)
+    begin(platform.deployments, platform.serving, target, AT_ONCE, actor="mia", end_watch=True)
+    platform.tick()
+    assert platform.live == "1.2.0"
+
+
+def test_what_a_rollback_would_bring_back_is_needed_though_it_left_its_slot(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    platform.deployed("1.1.0")
+    platform.broken.add("1.2.0")
+    platform.deployed("1.2.0")
+    assert platform.serving.latest().versions() == {("triage", "1.1.0")}
+    assert needed_versions(platform.deployments, platform.serving) == ["triage@1.0.0", "triage@1.1.0"]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.sql_lifecycle import SUBJECT, append_event
 from acgs.serving.deployments.documents import SignedDocument
-from acgs.serving.deployments.record import Deployment
+from acgs.serving.deployments.record import Deployment, Stage
 from acgs.serving.deployments.store import (
     Change,
     DeploymentBusyError,
@@ -146,7 +146,10 @@ def _columns(deployment: Deployment) -> dict[str, Any]:
 
 
 def _busy(other: Deployment) -> DeploymentBusyError:
-    doing = "still watched" if other.stage.value == "watching" else "under way"
+    if other.stage is Stage.WATCHING:
+        advice = "say --end-watch to go on without the version before, or roll it back"
+        return DeploymentBusyError(f"{other.model} {other.version} is still watched; wait, {advice}", field="model")
     return DeploymentBusyError(
-        f"{other.model} {other.version} is {doing}; wait for it ('acgs release status'), or roll it back", field="model"
+        f"{other.model} {other.version} is under way; wait for it ('acgs release status'), or roll it back",
+        field="model",
     )
