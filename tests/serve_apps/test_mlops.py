@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from acgs.audit.installation import audit_directory, signing_key
+from acgs.audit.trust import published_keys
 from acgs.mlops import MLOpsManager, train_and_version_model
 from acgs.release.history import ReleaseHistory, verify_history
 from acgs.security.issuing import TokenIssuer
@@ -126,9 +128,6 @@ def test_a_release_goes_out_and_back_over_http(
 
     found = client.get(f"{PREFIX}/releases/triage/history", headers=viewer)
     history = ReleaseHistory.model_validate_json(found.content)
-    from acgs.audit.installation import audit_directory, signing_key
-    from acgs.audit.trust import published_keys
-
     manager = platform.manager
     keys = published_keys(audit_directory(manager.settings))
     check = verify_history(history, signing_key(manager.settings).public, keys)
@@ -153,10 +152,17 @@ def test_a_failed_document_takes_two_proven_approvers(
     for approver in ("ada", "bob"):
         assert client.post(promote, json=AT_ONCE, headers=operator).status_code == 409
         given = client.post(approve, json={"reason": "labels are wrong"}, headers=as_(approver, Role.APPROVER))
-        assert given.json() == {"approved": staged["digest"], "by": approver}
+        assert given.json()["approved"] == staged["digest"]
+        assert given.json()["by"] == approver
+    twice = client.post(approve, json={"reason": "labels are wrong"}, headers=as_("ada", Role.APPROVER))
+    assert (twice.status_code, "already" in twice.json()["detail"]) == (409, True)
     started = client.post(promote, json=AT_ONCE, headers=operator)
     assert started.status_code == 202
     assert [one["actor"] for one in started.json()["approvals"]] == ["ada", "bob"]
+    live(client, operator, first)
+    history = platform.manager.history("triage")
+    keys = published_keys(audit_directory(platform.manager.settings))
+    assert verify_history(history, signing_key(platform.manager.settings).public, keys).holds
 
 
 def test_versions_are_shown_with_signatures_lineage_and_holds(

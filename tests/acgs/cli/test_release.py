@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 
 from acgs.cli.main import run
 from acgs.mlops import train_and_version_model
+from acgs.security.issuing import TokenIssuer
+from acgs.security.roles import Role
+from acgs.settings import Settings
 from tests.acgs.mlops.conftest import Platform, platform
+from tests.acgs.release.test_history import Installation, live_through
 
 __all__ = ["platform"]
 
@@ -71,8 +76,59 @@ def test_a_version_goes_out_and_back_and_the_history_verifies_anywhere(
     log_key = json.loads(capsys.readouterr().out)["public_keys"][0]
     verify = ["verify", "history.json", "--public-key", "keys/ed25519.pem", "--log-key", log_key]
     assert spoken(capsys, *verify)["holds"]
+    assert run(["release", *verify]) == 0
+    assert "history of triage, made " in capsys.readouterr().out
     Path("history.json").write_text(Path("history.json").read_text().replace("complaints", "compliments"))
     assert spoken(capsys, *verify, code=1)["faults"]
+    emptied = {"model": "intake", "live": [], "deployments": [], "documents": [], "events": []}
+    Path("history.json").write_text(json.dumps(json.loads(Path("history.json").read_text()) | emptied))
+    assert not spoken(capsys, *verify, code=1)["holds"]
+
+
+def test_the_table_shows_for_each_span_the_evidence_on_which_its_version_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    live_through(tmp_path / "state")
+    capsys.readouterr()
+    assert run(["release", "history", "triage"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " to " in line]
+    shown = [[cell.strip() for cell in line.split("│")[2:5]] for line in lines]
+    versions = [
+        (version, who, rests[:12], "ada: known bias; bob: known bias" in rests) for version, who, rests in shown
+    ]
+    assert versions == [
+        ("nothing", "mia", "", False),
+        ("1.0.0", "mia", "staging PASS", False),
+        ("1.0.0", "mia", "staging PASS", False),
+        ("1.1.0", "mia", "staging FAIL", True),
+        ("1.0.0", "noor", "staging PASS", False),
+        ("1.1.0", "olu", "staging PASS", False),
+    ]
+
+
+def test_an_approval_is_counted_once_a_person_and_never_from_a_row_put_in_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = Installation(tmp_path / "state")
+    digest = installation.document("staging", "1.0.0", "FAIL").digest
+    for who in ("eve", "mallory"):
+        installation.sql(
+            f"INSERT INTO lifecycle_events SELECT max(number) + 1, '{who}', 'release.override.approved', '{who}', "
+            f'\'triage\', \'1.0.0\', \'{{"document": "{digest}", "reason": "fine"}}\', '
+            "'2026-11-21T00:00:00.000000Z', NULL FROM lifecycle_events"
+        )
+    issuer = TokenIssuer.open(Settings())
+    said = []
+    for who in ("ada", "ada", "bob"):
+        monkeypatch.setenv("ACGS_TOKEN", issuer.issue(who, [Role.APPROVER], timedelta(hours=1)).text)
+        capsys.readouterr()
+        code = run(["release", "approve", digest, "--reason", "labels are wrong"])
+        output = capsys.readouterr()
+        said.append((code, output.out + output.err))
+    assert [code for code, _ in said] == [0, 2, 0]
+    words = ("has 1 of the 2 approvals", "ada approved this document already", "has 2 of the 2 approvals")
+    assert all(expected in text for expected, (_, text) in zip(words, said, strict=True)), said
 
 
 def test_a_fail_ends_with_one_and_blocks(platform: Platform, held_out: str, capsys: pytest.CaptureFixture[str]) -> None:
