@@ -25,6 +25,7 @@ from acgs.release.documents import sign_document
 from acgs.release.history import Check, ReleaseHistory, sign_history, verify_history
 from acgs.release.promotion import Target, begin, go_back
 from acgs.release.requirements import Grounds
+from acgs.security.roles import Caller, ForbiddenError, Role
 from acgs.serving.deployments.documents import Document
 from acgs.serving.deployments.record import Approval, EvidenceLink, RampPlan
 from acgs.serving.replicas import Holding, Phase, ReplicaState
@@ -278,3 +279,11 @@ def test_events_that_tell_no_whole_story_are_refused(history: ReleaseHistory, ch
     events[at] = events[at].model_copy(update={"details": {**events[at].details, **change}})
     with pytest.raises(IntegrityError, match=words):
         derive("triage", events)
+
+
+def test_nobody_approves_without_a_token_whatever_their_role(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    digest = installation.document("staging", "1.0.0", "FAIL").digest
+    unproven = installation.manager.acting_as(Caller("ada", frozenset({Role.ADMIN}), None))
+    with pytest.raises(ForbiddenError, match="must be proven"):
+        unproven.approve(digest, reason="known bias")
