@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from acgs.errors import AcgsError, InvalidInputError, RateLimitedError, UnavailableError, first_fault
 from acgs.observability.logs import correlation_id
 
+_AT_ONCE = 1 << 20
+"""Bytes that are parsed without a thread; others can be answered meanwhile only if more are parsed in one."""
 CORRELATION_HEADER = "x-correlation-id"
 _SAFE_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 
@@ -83,6 +86,10 @@ async def read_json(request: Request, limit: int) -> Any:
             raise BodyTooLargeError(f"the body has more than {limit} bytes", field="body")
         chunks.append(chunk)
     body = b"".join(chunks)
+    return _parsed(body) if size <= _AT_ONCE else await asyncio.to_thread(_parsed, body)
+
+
+def _parsed(body: bytes) -> Any:
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:

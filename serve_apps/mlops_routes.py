@@ -1,10 +1,12 @@
 """The routes of versions and releases. They are relative to the application's prefix, `/api/v1/mlops`.
 
-Every request is handled in a thread: the database never blocks the event loop.
+Every request is handled in a thread: the database never blocks the event loop. The loops that move releases on have
+threads of their own, so that no number of requests stops them, and models are loaded in a process of their own.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Final
@@ -30,6 +32,7 @@ TICK_SECONDS: Final = 0.5
 DELIVERY_SECONDS: Final = 5.0
 MAX_ROWS_BYTES: Final = 32 * 1024 * 1024
 MAX_PAGE: Final = 1000
+_LOOPS: Final = 3
 _READS = error_responses(401, 403, 404, 422, 429, 503)
 _CHANGES = error_responses(400, 401, 403, 404, 409, 413, 422, 429, 503)
 
@@ -51,17 +54,20 @@ def build_app(open_service: Callable[[], MLOpsService], hold_models: Callable[[]
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = app.state.service = await asyncio.to_thread(open_service)
         app.state.admission = service.admission
+        own = ThreadPoolExecutor(_LOOPS, thread_name_prefix="mlops-loop")
         loops = [
-            asyncio.create_task(_repeat(service.tick, TICK_SECONDS)),
-            asyncio.create_task(_repeat(service.deliver, DELIVERY_SECONDS)),
-            asyncio.create_task(_keep_models_awake(service, hold_models)),
+            asyncio.create_task(_repeat(own, service.tick, TICK_SECONDS)),
+            asyncio.create_task(_repeat(own, service.deliver, DELIVERY_SECONDS)),
+            asyncio.create_task(_keep_models_awake(own, service, hold_models)),
         ]
         yield
+        service.close()
         for loop in loops:
             loop.cancel()
         for loop in loops:
             with suppress(asyncio.CancelledError):
                 await loop
+        await asyncio.to_thread(own.shutdown)
 
     app = FastAPI(title="ACGS mlops", docs_url=None, redoc_url=None, lifespan=lifespan)
     install(app)
@@ -140,7 +146,7 @@ def _add_release_routes(app: FastAPI) -> None:
         """Begin a promotion; the platform moves it on. Follow it at `/releases/{name}`."""
         body = await _body(request, PromotionRequest)
         act = service().manager.acting_as(caller).deploy_model
-        started = await asyncio.to_thread(act, name, version, plan=body.plan, wait=False)
+        started = await asyncio.to_thread(act, name, version, plan=body.plan, end_watch=body.end_watch, wait=False)
         return _json(started.model_dump(mode="json"), 202)
 
     @app.post("/releases/{name}/rollback", responses=_CHANGES, openapi_extra=request_body(ReasonRequest))
@@ -224,7 +230,8 @@ def _add_service_routes(app: FastAPI) -> None:
 
 async def _body(request: Request, model: type[Any], limit: int | None = None) -> Any:
     settings = request.app.state.service.manager.settings
-    return validated(model, await read_json(request, limit or settings.max_body_bytes))
+    data = await read_json(request, limit or settings.max_body_bytes)
+    return validated(model, data) if limit is None else await asyncio.to_thread(validated, model, data)
 
 
 def _service_of(app: FastAPI) -> Callable[[], MLOpsService]:
@@ -239,16 +246,16 @@ def _json(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, None, "application/json")
 
 
-async def _keep_models_awake(service: MLOpsService, hold_models: Callable[[], Awaitable[None]]) -> None:
+async def _keep_models_awake(own: Executor, service: MLOpsService, hold_models: Callable[[], Awaitable[None]]) -> None:
     """A release must find slots that load, though nobody has asked yet."""
     while True:
         with suppress(AcgsError):
-            if await asyncio.to_thread(service.models_are_wanted):
+            if await asyncio.get_running_loop().run_in_executor(own, service.models_are_wanted):
                 await hold_models()
         await asyncio.sleep(TICK_SECONDS)
 
 
-async def _repeat(act: Callable[[], None], seconds: float) -> None:
+async def _repeat(own: Executor, act: Callable[[], None], seconds: float) -> None:
     while True:
-        await asyncio.to_thread(act)
+        await asyncio.get_running_loop().run_in_executor(own, act)
         await asyncio.sleep(seconds)

@@ -13,6 +13,7 @@ import structlog
 
 from acgs.errors import AcgsError
 from acgs.mlops import MLOpsManager
+from acgs.mlops.staging_process import MeasuringApart
 from acgs.registry.webhooks.delivering import Deliverer
 from acgs.registry.webhooks.opening import open_deliverer, open_webhooks
 from acgs.registry.webhooks.sql_store import SqlWebhookStore
@@ -25,12 +26,18 @@ class MLOpsService:
     """Opened once a replica. All methods block; routes call them in threads."""
 
     def __init__(
-        self, manager: MLOpsManager, admission: Admission, webhooks: SqlWebhookStore, deliverer: Deliverer
+        self,
+        manager: MLOpsManager,
+        admission: Admission,
+        webhooks: SqlWebhookStore,
+        deliverer: Deliverer,
+        measuring: MeasuringApart,
     ) -> None:
         self.manager = manager
         self.admission = admission
         self.webhooks = webhooks
         self._deliverer = deliverer
+        self._measuring = measuring
         self._controller: ReleaseController = manager.controller
         self._log = structlog.get_logger("mlops")
         self._faults: dict[str, str] = {}
@@ -57,6 +64,10 @@ class MLOpsService:
         """
         return bool(self.manager.serving.latest().versions())
 
+    def close(self) -> None:
+        """End the process that measures a version, if one does."""
+        self._measuring.close()
+
     def health(self) -> dict[str, Any]:
         """Whether every loop did its work the last time."""
         return {"status": "degraded" if self._faults else "ok", "faults": self.faults}
@@ -80,7 +91,8 @@ def open_service(settings: Settings) -> MLOpsService:
     Raises:
         AcgsError: the database, the artifact store or a key cannot be used.
     """
-    manager = MLOpsManager(settings)
+    measuring = MeasuringApart(settings)
+    manager = MLOpsManager(settings, measuring=measuring)
     # Opened before the first request, and shared by all that act through it.
     _ = manager.registry, manager.constitution
-    return MLOpsService(manager, open_admission(settings), open_webhooks(settings), open_deliverer(settings))
+    return MLOpsService(manager, open_admission(settings), open_webhooks(settings), open_deliverer(settings), measuring)

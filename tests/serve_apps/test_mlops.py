@@ -196,6 +196,8 @@ def test_versions_are_shown_with_signatures_lineage_and_holds(
         ("POST", "/releases/none/1.0.0/stage", {"rows": [{"id": "a", "input": 1}]}, 404, "name"),
         ("POST", "/releases/none/1.0.0/stage", {"rows": []}, 422, "rows"),
         ("POST", "/releases/none/1.0.0/stage", {"rows": [{"id": "a", "inptu": 1}]}, 422, "rows.0.input"),
+        ("POST", "/releases/none/1.0.0/stage", {"rows": [{"id": "a", "input": 1}] * 2}, 422, "rows"),
+        ("POST", "/releases/none/1.0.0/contract", {"rows": [{"id": "a", "input": 1}] * 2}, 422, "rows"),
         ("POST", "/releases/none/1.0.0/promote", {"plan": {"steps": [50]}}, 422, "plan"),
         ("POST", "/releases/none/1.0.0/promote", {"plan": {"step": [100]}}, 422, "plan.step"),
         ("POST", "/releases/none/rollback", {"reason": "x"}, 409, "model"),
@@ -227,3 +229,101 @@ def test_webhooks_are_an_administrators(client: TestClient, as_: As) -> None:
 def test_who_has_no_token_sees_nothing(client: TestClient) -> None:
     for path in ("/versions", "/releases/triage", "/dashboard", "/webhooks"):
         assert client.get(PREFIX + path).status_code == 401
+
+
+def measured_by(settings: Settings, behaviour: str) -> Any:
+    """The application with a measuring process that behaves as the module of that name."""
+    from acgs.mlops.staging_process import MeasuringApart
+    from acgs.registry.webhooks.opening import open_deliverer, open_webhooks
+    from acgs.security.admission import open_admission
+    from serve_apps.mlops_routes import build_app
+    from serve_apps.mlops_service import MLOpsService
+
+    apart = MeasuringApart(settings, module=f"tests.acgs.mlops.processes.{behaviour}")
+    manager = MLOpsManager(settings, measuring=apart)
+
+    def opened() -> MLOpsService:
+        return MLOpsService(manager, open_admission(settings), open_webhooks(settings), open_deliverer(settings), apart)
+
+    async def hold() -> None:
+        return None
+
+    return build_app(opened, hold)
+
+
+def test_a_version_that_crashes_when_it_is_loaded_is_failed_and_the_service_goes_on(
+    settings: Settings, trained: tuple[list[str], list[dict[str, Any]]], as_: As
+) -> None:
+    from fastapi.testclient import TestClient
+
+    (first, _), rows = trained
+    operator = as_("olga", Role.OPERATOR)
+    with TestClient(measured_by(settings, "crashes"), root_path=PREFIX) as client:
+        staged = client.post(f"{PREFIX}/releases/triage/{first}/stage", json={"rows": rows}, headers=operator).json()
+        assert (staged["document"]["verdict"], staged["document"]["made_by"]) == ("FAIL", "olga")
+        assert "died (signal 11)" in staged["document"]["body"]["results"][0]["reason"]
+        assert client.get(f"{PREFIX}/documents/{staged['digest']}", headers=operator).status_code == 200
+        promote = f"{PREFIX}/releases/triage/{first}/promote"
+        assert client.post(promote, json=AT_ONCE, headers=operator).status_code == 409
+        assert client.get(f"{PREFIX}/health").json()["status"] == "ok"
+
+
+def test_while_a_version_hangs_others_are_told_to_wait_and_everything_else_answers(
+    settings: Settings, trained: tuple[list[str], list[dict[str, Any]]], as_: As
+) -> None:
+    from fastapi.testclient import TestClient
+
+    (first, _), rows = trained
+    operator = as_("olga", Role.OPERATOR)
+    stage = f"{PREFIX}/releases/triage/{first}/stage"
+    statuses: list[int] = []
+
+    with TestClient(measured_by(settings, "hangs"), root_path=PREFIX) as client:
+
+        def ask() -> None:
+            statuses.append(client.post(stage, json={"rows": rows}, headers=operator).status_code)
+
+        askers = [threading.Thread(target=ask) for _ in range(8)]
+        for asker in askers:
+            asker.start()
+        for _ in range(1200):
+            if len(statuses) == 7:
+                break
+            threading.Event().wait(0.05)
+        assert statuses == [429] * 7
+        refused = client.post(stage, json={"rows": rows}, headers=operator)
+        assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (429, True)
+        assert client.get(f"{PREFIX}/releases/triage", headers=operator).status_code == 200
+        client.app.state.service.close()  # type: ignore[attr-defined]
+        for asker in askers:
+            asker.join(60)
+        assert sorted(statuses) == [429] * 7 + [503]
+
+
+def test_releases_move_on_though_every_thread_for_requests_is_taken(settings: Settings) -> None:
+    import asyncio
+
+    from serve_apps.mlops_routes import build_app
+    from serve_apps.mlops_service import open_service
+
+    async def hold() -> None:
+        return None
+
+    app = build_app(lambda: open_service(settings), hold)
+    free = threading.Event()
+
+    async def run() -> bool:
+        async with app.router.lifespan_context(app):
+            ticked = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            blocked = [asyncio.create_task(asyncio.to_thread(free.wait)) for _ in range(64)]
+            await asyncio.sleep(0)
+            app.state.service.manager.controller.tick = lambda: loop.call_soon_threadsafe(ticked.set)
+            try:
+                await asyncio.wait_for(ticked.wait(), 30)
+            finally:
+                free.set()
+            await asyncio.gather(*blocked)
+        return True
+
+    assert asyncio.run(run())
