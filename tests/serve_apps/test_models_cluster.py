@@ -59,6 +59,18 @@ class Platform:
             f"/models/{MODEL}/predict", json={"instances": [[0.5, 0.5], [1, 2]]}, headers=headers, timeout=60
         )
 
+    def control_plane(self) -> int:
+        """The process of Ray's control plane (GCS) on the head node."""
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                parent = next(line for line in status.read_text().splitlines() if line.startswith("PPid:"))
+                command = status.with_name("cmdline").read_bytes()
+            except (OSError, StopIteration):
+                continue  # it ended meanwhile
+            if int(parent.split()[1]) == self._cluster.pid and b"gcs_server" in command.split(b"\0")[0]:
+                return int(status.parent.name)
+        raise AssertionError("the cluster has no control plane")
+
     def kill(self, deployment: str) -> None:
         """End the process of a deployment's only replica, as a machine would lose it."""
         found = ClusterControl(Path(self._cluster.state_dir), lambda _line: None).applications(self._cluster)
@@ -133,6 +145,18 @@ def test_a_flip_and_a_rollback_under_load_lose_and_mix_no_request(platform: Plat
         live = epochs.get(body["epoch"], Slot.BLUE)
         assert (body["slot"], body["version"]) == (live, "1.0.0" if live is Slot.BLUE else "2.0.0")
     assert {body["epoch"] for body in bodies} >= epochs.keys()
+
+
+def test_a_flip_takes_effect_while_the_control_plane_stands_still(platform: Platform) -> None:
+    stopped = platform.control_plane()
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        for live, version in ((Slot.BLUE, "1.0.0"), (Slot.GREEN, "2.0.0")):
+            epoch = platform.route(blue="1.0.0", green="2.0.0", live=live)
+            wait_for(lambda epoch=epoch: platform.predict().json()["epoch"] == epoch)  # type: ignore[misc]
+            assert platform.predict().json()["version"] == version
+    finally:
+        os.kill(stopped, signal.SIGCONT)
 
 
 def test_what_is_deployed_is_shown(platform: Platform) -> None:

@@ -7,9 +7,9 @@ version that is no worse goes back with at most that probability however often o
   mean of (candidate failed) - (baseline failed) against the margin. Latency: how often the candidate's request takes
   `slower_factor` times as long as the baseline's and `slower_seconds` more, against one in two;
 - and it is held against the reference that was frozen before: its errors, always, against the reference's rate (0
-  without one) plus the margin; and where there are fewer pairs than `minimum_requests`, or none because it answers
-  everything, its requests slower than the reference's p95 (by the same measure) against `slow_share`. A reference
-  without times leaves only the errors to be judged.
+  without one) plus the margin; and its requests slower than the reference's p95 (by the same measure) against
+  `slow_share` only where it answers everything, or nearly: what people ask may have changed since, which pairs would
+  show. A reference without times leaves only the errors to be judged.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from acgs.statistics.betting import Betting
 from acgs.statistics.evidence import Floats
 
 GUARDS: Final = 4
+UNPAIRED_TIMES: Final = 4
+"""With so many times as many requests as pairs, the candidate answers nearly everything."""
 _AS_OFTEN_AS_NOT: Final = 0.5
 _EDGE: Final = 1e-9
 """A bet needs a mean inside the range."""
@@ -94,8 +96,14 @@ def judge_side_by_side(
         candidate,
         _bet("errors beyond the baseline's", differences, -1.0, plan.error_margin, alpha),
         _bet("share of requests slower than the baseline's", slower, 0.0, _AS_OFTEN_AS_NOT, alpha),
-        *_against(candidate, reference, plan, times=len(slower) < plan.minimum_requests),
+        *_against(candidate, reference, plan, times=_nearly_alone(candidate, len(slower), plan)),
     )
+
+
+def _nearly_alone(candidate: Sequence[OutcomeWindow], pairs: int, plan: RampPlan) -> bool:
+    """Whether so many requests of the candidate have no pair that pairs say little of it."""
+    requests = sum(window.requests for window in candidate)
+    return requests >= plan.minimum_requests and pairs * UNPAIRED_TIMES < requests
 
 
 def judge_against(candidate: Sequence[OutcomeWindow], reference: Reference | None, plan: RampPlan) -> TrafficReading:

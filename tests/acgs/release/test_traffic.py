@@ -86,3 +86,11 @@ def test_a_slow_candidate_is_found_by_the_reference_alone() -> None:
     reference = reference_from(traffic("1.0.0", start=0, seconds=60))
     slow = traffic("2.0.0", start=100, seconds=30, latency=0.2)
     assert judge_side_by_side(slow, [], PLAN, reference).state is TrafficState.TRIPPED
+
+
+def test_a_change_in_what_is_asked_is_no_fault_of_a_candidate_that_is_no_slower() -> None:
+    reference = reference_from(traffic("1.0.0", start=0, seconds=60))
+    for seconds in (1, 5, 30):
+        slow = traffic("2.0.0", start=100, seconds=seconds, latency=0.2, seed=1)
+        as_slow = traffic("1.0.0", start=100, seconds=seconds, latency=0.2, seed=2)
+        assert judge_side_by_side(slow, as_slow, PLAN, reference).state is TrafficState.QUIET
