@@ -5,6 +5,7 @@ A key identifier is the first 16 hex digits of the SHA-256 of the 32 raw public 
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
 from hashlib import sha256
@@ -43,6 +44,13 @@ class PublicKey:
             return False
         return True
 
+    def verify_text(self, signature: str, message: bytes) -> bool:
+        """As `verify`, for a signature in base64; text that is none verifies nothing."""
+        try:
+            return self.verify(base64.b64decode(signature, validate=True), message)
+        except ValueError:
+            return False
+
     def pem(self) -> str:
         """Return the key as PEM (SubjectPublicKeyInfo)."""
         encoded = self._key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -69,6 +77,10 @@ class SigningKey:
         self._key = key
         self.public = PublicKey(key.public_key().public_bytes_raw())
         self.sign = key.sign  # bytes -> 64-byte signature; bound once, it is on the decision's path
+
+    def sign_text(self, message: bytes) -> str:
+        """The signature over `message` in base64."""
+        return base64.b64encode(self.sign(message)).decode("ascii")
 
     @classmethod
     def generate(cls) -> SigningKey:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Final
 
@@ -34,17 +32,12 @@ class AlreadyApprovedError(AcgsError):
 
 def sign_approval(approval: Approval, key: SigningKey) -> Approval:
     """The approval with an Ed25519 signature over document, actor, token, reason and time."""
-    signature = base64.b64encode(key.sign(_statement(approval))).decode()
-    return approval.model_copy(update={"signature": signature})
+    return approval.model_copy(update={"signature": key.sign_text(_statement(approval))})
 
 
 def approval_holds(approval: Approval, key: PublicKey) -> bool:
     """Whether the key signed this very approval."""
-    try:
-        signature = base64.b64decode(approval.signature, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return bool(approval.token_id) and key.verify(signature, _statement(approval))
+    return bool(approval.token_id) and key.verify_text(approval.signature, _statement(approval))
 
 
 def approvals_from(events: Sequence[LifecycleEvent]) -> list[Approval]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -98,7 +96,7 @@ def assemble(
 
 def sign_history(history: ReleaseHistory, key: SigningKey) -> ReleaseHistory:
     """The history under the key's signature; without it, whoever passes it on could cut off its end."""
-    return history.model_copy(update={"signature": base64.b64encode(key.sign(history.canonical())).decode()})
+    return history.model_copy(update={"signature": key.sign_text(history.canonical())})
 
 
 def verify_history(history: ReleaseHistory, key: PublicKey, log_keys: Sequence[VerifierKey]) -> Check:
@@ -108,7 +106,8 @@ def verify_history(history: ReleaseHistory, key: PublicKey, log_keys: Sequence[V
     the deployments are just what the events tell; each deployment rests on signed documents that say what it says of
     them, and where one says no, on approvals that are signed.
     """
-    faults = [] if _signed(history, key) else ["the history was changed, cut short, or signed by another key"]
+    signed_by_key = key.verify_text(history.signature, history.canonical())
+    faults = [] if signed_by_key else ["the history was changed, cut short, or signed by another key"]
     known: dict[str, Document] = {}
     for signed in history.documents:
         try:
@@ -134,13 +133,6 @@ def verify_history(history: ReleaseHistory, key: PublicKey, log_keys: Sequence[V
         faults=tuple(faults),
         holds=not faults and not unproven,
     )
-
-
-def _signed(history: ReleaseHistory, key: PublicKey) -> bool:
-    try:
-        return key.verify(base64.b64decode(history.signature, validate=True), history.canonical())
-    except (binascii.Error, ValueError):
-        return False
 
 
 def _proven(history: ReleaseHistory, log_keys: Sequence[VerifierKey]) -> tuple[int, list[str]]:
