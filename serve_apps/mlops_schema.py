@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from acgs.registry.webhooks.subscription import Topic
 from acgs.release.model_contract import ModelMargins
-from acgs.release.staging.held_out import MAX_ROWS, HeldOutRow
+from acgs.release.staging.held_out import MAX_ROWS, HeldOutRow, repeats_an_id
 from acgs.release.staging.limits import StagingLimits
 from acgs.serving.deployments.record import RampPlan
 
@@ -20,7 +20,7 @@ class _Body(BaseModel):
 
 
 def _each_once(rows: list[HeldOutRow]) -> list[HeldOutRow]:
-    if len({row.id for row in rows}) < len(rows):
+    if repeats_an_id(rows):
         raise ValueError("an id comes twice; each row is one measurement")
     return rows
 

@@ -1,7 +1,7 @@
 """The one error base. A message says what is wrong and what to do about it.
 
 `code` names the kind of failure for machines (metrics label, JSON `error.code`); HTTP and CLI map it
-once, in `serve_apps.http_errors` and `acgs.cli.main`.
+once, in `serve_apps.http` and `acgs.cli.main`.
 """
 
 from __future__ import annotations

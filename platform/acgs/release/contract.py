@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -79,12 +79,26 @@ def t1_contract(*, waived: Mapping[str, str] | None = None, budget: ErrorBudget 
     Raises:
         InvalidInputError: a waiver without a reason, or of a guard that cannot be waived.
     """
-    waived = dict(waived or {})
-    wrong = [name for name, reason in waived.items() if name not in WAIVABLE or not reason.strip()]
+    return contract_of("T1 release contract", GUARDS, check_waivers(waived, WAIVABLE), budget)
+
+
+def check_waivers(waived: Mapping[str, str] | None, waivable: frozenset[str]) -> dict[str, str]:
+    """The waivers, if each is of a guard that may be waived and has a reason.
+
+    Raises:
+        InvalidInputError: one is not, or has none.
+    """
+    given = dict(waived or {})
+    wrong = [name for name, reason in given.items() if name not in waivable or not reason.strip()]
     if wrong:
         raise InvalidInputError(
-            f"{', '.join(wrong)}: a waiver needs a reason, and only these may be waived: {', '.join(sorted(WAIVABLE))}",
+            f"{', '.join(wrong)}: a waiver needs a reason, and only these may be waived: {', '.join(sorted(waivable))}",
             field="waived",
         )
-    kept = [guard for guard in GUARDS if guard.name not in waived]
-    return Contract("T1 release contract", AllOf("release", kept), waived, budget)
+    return given
+
+
+def contract_of(name: str, guards: Sequence[Guard], waived: Mapping[str, str], budget: ErrorBudget) -> Contract:
+    """The contract of all guards that are not waived."""
+    kept = [guard for guard in guards if guard.name not in waived]
+    return Contract(name, AllOf("release", kept), waived, budget)

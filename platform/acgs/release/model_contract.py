@@ -8,11 +8,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from acgs.errors import InvalidInputError
-from acgs.release.contract import Contract
+from acgs.release.contract import Contract, check_waivers, contract_of
 from acgs.release.evidence import Evidence
 from acgs.release.guards.calibration import ForecastsCalibrated
-from acgs.release.guards.composition import AllOf
 from acgs.release.guards.guard import DEFAULT_BUDGET, ErrorBudget, Guard
 from acgs.release.guards.latency import FEWEST_FOR_P99, QuantileHolds
 from acgs.release.guards.quality import EverySliceHolds, QualityHolds
@@ -63,13 +61,7 @@ def model_contract(
     Raises:
         InvalidInputError: a waiver without a reason, or of a guard that cannot be waived.
     """
-    margins, waived = margins or ModelMargins(), dict(waived or {})
-    wrong = [name for name, reason in waived.items() if name not in WAIVABLE or not reason.strip()]
-    if wrong:
-        raise InvalidInputError(
-            f"{', '.join(wrong)}: a waiver needs a reason, and only these may be waived: {', '.join(sorted(WAIVABLE))}",
-            field="waived",
-        )
+    margins, waived = margins or ModelMargins(), check_waivers(waived, WAIVABLE)
     if evidence.quality is not None and not evidence.quality.slices:
         waived.setdefault("quality, slice", "no held-out row names a slice")
     if evidence.forecasts is None:
@@ -82,5 +74,4 @@ def model_contract(
         QuantileHolds("latency, p99", margins.p99_ms, FEWEST_FOR_P99, 0.99),
         ForecastsCalibrated("calibration", margins.calibration_error),
     )
-    kept = [guard for guard in guards if guard.name not in waived]
-    return Contract("model release contract", AllOf("release", kept), waived, budget)
+    return contract_of("model release contract", guards, waived, budget)

@@ -51,13 +51,18 @@ def read_held_out(path: Path) -> list[HeldOutRow]:
     return rows
 
 
+def repeats_an_id(rows: Sequence[HeldOutRow]) -> bool:
+    """Whether two rows claim to be one measurement."""
+    return len({row.id for row in rows}) < len(rows)
+
+
 def distinct_rows(rows: Sequence[HeldOutRow]) -> list[HeldOutRow]:
     """Rows that are measurements of their own: of those with the same input, label, domain and context, the first.
 
     Raises:
         InvalidInputError: an id is given twice.
     """
-    if len({row.id for row in rows}) < len(rows):
+    if repeats_an_id(rows):
         raise InvalidInputError("the rows give an id twice; each row is one measurement", field="id")
     kept: dict[bytes, HeldOutRow] = {}
     for row in rows:
