@@ -14,12 +14,14 @@ import typer
 
 from acgs.cli.output import JSON_OPTION, say, write_fields, write_json, write_table
 from acgs.errors import InvalidInputError
+from acgs.registry.catalogue import split_reference
 from acgs.registry.semver import VersionPolicy
 from acgs.security.callers import permitted_caller
 from acgs.security.roles import Permission
 from acgs.settings import Settings
 
 if TYPE_CHECKING:
+    from acgs.mlops import MLOpsManager
     from acgs.registry.catalogue import Record
     from acgs.registry.git import Repository
     from acgs.registry.model_version import Description
@@ -72,25 +74,20 @@ def create(
     Example: `acgs registry create triage ./model --policy minor --metric accuracy=0.91 --data visits=<sha256>`
     """
     from acgs.cli.progress import Progress
-    from acgs.constitution.source import load_locked
+    from acgs.mlops.describing import with_code
     from acgs.registry.artifacts.transfer import Progress as Moved
     from acgs.registry.git import Repository
     from acgs.registry.registry import Wanted
-    from acgs.serving.package import check_servable
 
     if push and not tag:
         raise InvalidInputError("--push needs --tag: there is nothing else to push", field="push")
-    settings = Settings()
-    actor = permitted_caller(settings, Permission.MODEL_CREATE).subject
+    manager = _manager()
+    actor = manager.act(Permission.MODEL_CREATE)
     repository = Repository(Path.cwd()) if git else None
-    check_servable(source)
     options = {"kind": kind, "parent": parent, "base": base, "data": data, "metric": metric, "privacy": privacy}
-    description = _described(source, describe, options)
-    if repository is not None and (state := repository.committed_state(allow_dirty=allow_dirty)) is not None:
-        description = description.model_copy(update={"code": state})
+    description = with_code(source, _described(source, describe, options), repository, allow_dirty=allow_dirty)
     if tag:
         _require_ready(repository)
-    registry = _open(settings)
     seen = 0
     with Progress("bytes stored", _size(source)) as bar:
 
@@ -99,12 +96,12 @@ def create(
             bar.advance(progress.done - seen)
             seen = progress.done
 
-        record = registry.create(
+        record = manager.registry.create(
             name,
             source,
             description,
             actor=actor,
-            constitution=load_locked(settings.constitution_path),
+            constitution=manager.constitution,
             wanted=Wanted(version, policy, prerelease),
             progress=moved,
         )
@@ -232,18 +229,14 @@ def hold(
     reason: Annotated[str, typer.Option(help="Why, for the record.")],
 ) -> None:
     """Put a version under legal hold: its files stay whatever its age."""
-    settings = Settings()
-    actor = permitted_caller(settings, Permission.MODEL_RELEASE).subject
-    _open(settings).hold(reference, reason, actor=actor)
+    _manager().hold(*split_reference(reference), reason=reason)
     say(f"{reference} is held")
 
 
 @app.command()
 def unhold(reference: ReferenceArgument) -> None:
     """Lift a legal hold."""
-    settings = Settings()
-    actor = permitted_caller(settings, Permission.MODEL_RELEASE).subject
-    _open(settings).lift_hold(reference, actor=actor)
+    _manager().lift_hold(*split_reference(reference))
     say(f"{reference} is no longer held")
 
 
@@ -261,13 +254,14 @@ def gc(
     """
     from acgs.registry.collection import collect
     from acgs.registry.retention import RetentionPolicy
+    from acgs.release.promotion import needed_versions
 
-    settings = Settings()
-    actor = permitted_caller(settings, Permission.MODEL_COLLECT).subject if apply else NOBODY
+    manager = _manager()
+    actor = manager.act(Permission.MODEL_COLLECT) if apply else NOBODY
     done = collect(
-        _open(settings),
+        manager.registry,
         RetentionPolicy(timedelta(days=days), keep_latest),
-        _in_use(settings),
+        needed_versions(manager.deployments, manager.serving),
         actor=actor,
         dry_run=not apply,
     )
@@ -357,6 +351,12 @@ def _told(ailment: Any) -> dict[str, Any]:
     return {"what": ailment.what, "advice": ailment.advice, "mendable": ailment.mendable}
 
 
+def _manager() -> MLOpsManager:
+    from acgs.mlops import MLOpsManager
+
+    return MLOpsManager()
+
+
 def _open(settings: Settings) -> Registry:
     from acgs.registry.opening import open_registry
 
@@ -414,14 +414,3 @@ def _described(source: Path, describe: Path | None, options: Mapping[str, Any]) 
         epsilon, _, delta = spent.partition(",")
         given["privacy"] = {"population": population, "epsilon": epsilon, "delta": delta}
     return description_of(given)
-
-
-def _in_use(settings: Settings) -> list[str]:
-    """What is in a slot: what answers, and what a rollback would bring back."""
-    from acgs.release.promotion import needed_versions
-    from acgs.serving.deployments.sql_store import SqlDeploymentStore
-    from acgs.serving.sql_store import SqlServingStore
-    from acgs.storage.engine import configured_url, open_engine
-
-    engine = open_engine(configured_url(settings))
-    return needed_versions(SqlDeploymentStore(engine), SqlServingStore(engine))

@@ -23,6 +23,7 @@ from acgs.errors import InvalidInputError, UnavailableError
 from acgs.governance.assembly import open_governor
 from acgs.governance.decision import Governor
 from acgs.mlops.audit_proofs import EventProver
+from acgs.mlops.describing import with_code
 from acgs.mlops.measuring import Measuring, MeasuringHere
 from acgs.mlops.traffic_figures import traffic_figures
 from acgs.registry.artifacts.transfer import ProgressCallback
@@ -49,7 +50,6 @@ from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Approval, Deployment, DeploymentKind, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
 from acgs.serving.history import live_spans
-from acgs.serving.package import check_servable
 from acgs.serving.replicas import LOST_AFTER_SECONDS, routers_on
 from acgs.serving.sql_store import SqlServingStore
 from acgs.settings import Settings
@@ -144,15 +144,12 @@ class MLOpsManager:
             AcgsError: see `Registry.create`.
         """
         actor = self.act(Permission.MODEL_CREATE)
-        check_servable(source)
         fields = {"kind": kind_of(source), "metrics": dict(performance_metrics or {}), **description}
-        if repository is not None:
-            state = Repository(repository).committed_state(allow_dirty=allow_dirty)
-            fields["code"] = {} if state is None else state.model_dump()
+        code = None if repository is None else Repository(repository)
         record = self.registry.create(
             model_name,
             source,
-            describe(fields),
+            with_code(source, describe(fields), code, allow_dirty=allow_dirty),
             actor=actor,
             constitution=self.constitution,
             wanted=Wanted(version, VersionPolicy(version_policy)),
@@ -296,7 +293,7 @@ class MLOpsManager:
         self.registry.lift_hold(f"{model_name}@{version}", actor=self.act(Permission.MODEL_RELEASE))
 
     def follow(self, deployment: Deployment, told: Callable[[Deployment], None] | None = None) -> Deployment:
-        """Wait until a deployment answers everything or is over, and every router knows; moves it on meanwhile."""
+        """Wait until a deployment answers everything or is over; moves it on meanwhile."""
         shown = deployment.revision
         while deployment.stage not in (Stage.WATCHING, Stage.OVER):
             self.controller.tick()
@@ -326,8 +323,8 @@ class MLOpsManager:
         replicas = self.serving.replicas(alive_since=now - LOST_AFTER_SECONDS)
         latest = self.deployments.of_model(model_name, limit=1)
         route = table.models.get(model_name)
-        if route is None and not latest:
-            self.registry.find(model_name) or self.registry.get(model_name)
+        if route is None and not latest and not self.registry.find(model_name, limit=1):
+            self.registry.get(model_name)
         return {
             "model_name": model_name,
             "epoch": table.epoch,
