@@ -277,9 +277,10 @@ def test_a_kill_at_any_step_leaves_a_registry_that_holds(
     (model / "README.md").write_text("the second\n")
     make(registry, model, constitution)
     (model / "README.md").write_text("the third\n")
-    program = Path(__file__).with_name("killed_process.py")
-    words = [sys.executable, str(program), what, step, when, str(settings.state_dir), str(model)]
-    killed = subprocess.run(words, check=False, timeout=300, capture_output=True, text=True)
+    program = "tests.acgs.registry.killed_process"
+    words = [sys.executable, "-m", program, what, step, when, str(settings.state_dir), str(model)]
+    root = Path(__file__).resolve().parents[3]
+    killed = subprocess.run(words, cwd=root, check=False, timeout=300, capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
     registry = open_registry(settings)
     for line in registry.find():

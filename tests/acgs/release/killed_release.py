@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from acgs.audit.installation import audit_directory
 from acgs.registry.audit_trail import JournalTrail
@@ -21,6 +17,7 @@ from acgs.serving.deployments.sql_store import SqlDeploymentStore
 from acgs.serving.sql_store import SqlServingStore
 from acgs.settings import Settings
 from acgs.storage.engine import open_engine
+from tests.killing import die_at
 
 BY_STEPS: Final = RampPlan(steps=(50, 100), observe_seconds=10, minimum_requests=20, watch_seconds=30)
 STEPS: Final = (
@@ -36,7 +33,7 @@ STEPS: Final = (
 
 def release(what: str, step: str, when: str, *, url: str, state: Path, at: datetime) -> None:
     """Arrange the kill, and do one thing as manager and controller do it: begin, move on, or take back."""
-    _arrange(step, when)
+    die_at(step, when)
     from acgs.registry import lifecycle
 
     engine = open_engine(url)
@@ -49,22 +46,3 @@ def release(what: str, step: str, when: str, *, url: str, state: Path, at: datet
         ReleaseController(deployments, serving, clock=lambda: at).tick()
     trail = JournalTrail(audit_directory(Settings(state_dir=state)))
     lifecycle.carry_over(SqlEventLog(engine), trail)
-
-
-def _arrange(step: str, when: str) -> None:
-    """Replace the step by one that ends the process."""
-    owner_name, name = step.rsplit(".", 1)
-    owner: Any
-    try:
-        owner = import_module(owner_name)
-    except ModuleNotFoundError:
-        module, cls = owner_name.rsplit(".", 1)
-        owner = getattr(import_module(module), cls)
-    original: Callable[..., Any] = getattr(owner, name)
-
-    def dying(*args: Any, **kwargs: Any) -> None:
-        if when == "after":
-            original(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(owner, name, dying)
