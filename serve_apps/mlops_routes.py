@@ -157,6 +157,12 @@ def _add_release_routes(app: FastAPI) -> None:
         going = await asyncio.to_thread(act, name, reason=body.reason, wait=False)
         return _json(going.model_dump(mode="json"))
 
+    @app.get("/policy", responses=_READS)
+    async def policy(caller: Reader) -> Response:
+        """The release policy in force: the loosest that may be asked for, in the form of its file."""
+        found = await asyncio.to_thread(service().manager.release_policy)
+        return _json(found.model_dump(mode="json"))
+
     @app.get("/releases/{name}", responses=_READS)
     async def status(caller: Reader, name: str) -> Response:
         """Slots, live version, deployment under way, replicas and traffic."""

@@ -79,6 +79,9 @@ class Settings(EnvironmentSettings):
         None, alias="ACGS_ARTIFACT_KEY", description="key file (mode 0600) or awskms:<key>; default: made on first use"
     )
 
+    release_policy_path: Path | None = Field(
+        None, alias="ACGS_RELEASE_POLICY", description="YAML or JSON that only its owner may write; default: built in"
+    )
     staging_seconds: float = Field(
         600.0, alias="ACGS_STAGING_SECONDS", gt=0, le=86_400, description="a staging or contract over HTTP may take"
     )

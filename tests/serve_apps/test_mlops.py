@@ -214,6 +214,37 @@ def test_bad_input_is_refused_with_the_field_named(
     assert (response.status_code, response.json()["error"]["field"]) == (status, field), response.text
 
 
+def test_what_is_looser_than_the_policy_is_refused_and_the_policy_is_shown(
+    settings: Settings, trained: tuple[list[str], list[dict[str, Any]]], as_: As, tmp_path: Path
+) -> None:
+    from fastapi.testclient import TestClient
+
+    from serve_apps.mlops_routes import build_app
+    from serve_apps.mlops_service import open_service
+
+    async def hold() -> None:
+        return None
+
+    (first, _), rows = trained
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps({"every_model": {"staging": {"compliance": 0.93}}}))
+    file.chmod(0o644)
+    governed, operator = settings.model_copy(update={"release_policy_path": file}), as_("olga", Role.OPERATOR)
+    with TestClient(build_app(lambda: open_service(governed), hold), root_path=PREFIX) as client:
+        shown = client.get(f"{PREFIX}/policy", headers=operator).json()
+        assert shown["every_model"]["staging"]["compliance"] == 0.93
+        stage = f"{PREFIX}/releases/triage/{first}/stage"
+        body = {"rows": rows, "limits": {**LIMITS, "compliance": 0.92}}
+        refused = client.post(stage, json=body, headers=operator)
+        assert (refused.status_code, refused.json()["error"]["field"]) == (422, "limits.compliance")
+        file.write_text("{")
+        for answer in (
+            client.post(stage, json=body, headers=operator),
+            client.get(f"{PREFIX}/policy", headers=operator),
+        ):
+            assert (answer.status_code, answer.json()["error"]["field"]) == (503, "release_policy")
+
+
 def test_webhooks_are_an_administrators(client: TestClient, as_: As) -> None:
     admin, operator = as_("root", Role.ADMIN), as_("olga", Role.OPERATOR)
     body = {"url": "https://hooks.example.org/secret-path?token=x", "topics": ["release.promoted"]}

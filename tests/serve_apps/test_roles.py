@@ -136,6 +136,7 @@ APPLICATIONS = {
             ("POST", "/releases/{name}/{version}/contract"): Permission.MODEL_RELEASE,
             ("POST", "/releases/{name}/{version}/promote"): Permission.MODEL_RELEASE,
             ("POST", "/releases/{name}/rollback"): Permission.MODEL_RELEASE,
+            ("GET", "/policy"): Permission.MODEL_READ,
             ("GET", "/releases/{name}"): Permission.MODEL_READ,
             ("GET", "/releases/{name}/history"): Permission.MODEL_READ,
             ("GET", "/documents/{digest}"): Permission.MODEL_READ,

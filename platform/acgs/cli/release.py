@@ -25,7 +25,7 @@ app = typer.Typer(
 
     A version goes live only with two signed documents: staging (it was run, and did what it should) and contract (on
     the same held-out data it is no worse than what is live). It is loaded into the idle slot, takes 10, 50, 100 % of
-    the callers, and goes back by itself when the traffic shows it to be worse.
+    the callers, and goes back by itself when the traffic shows it to be worse. 'policy' shows how little may be asked.
     What changes anything needs a token (ACGS_TOKEN, ACGS_TOKEN_FILE) once 'acgs token issue' has made one, and
     'approve' always: its subject is on record.
     Exit codes: 0 done, 1 it did not go well, or does not hold, 2 the input or the installation cannot be used.""",
@@ -185,6 +185,42 @@ def document(
 ) -> None:
     """Write a signed document as JSON."""
     write_json(_manager().deployments.document(digest).model_dump(mode="json"))
+
+
+@app.command()
+def policy(
+    model: Annotated[str | None, typer.Argument(help="A model; default: what holds for every model.")] = None,
+    *,
+    data: Annotated[Path | None, typer.Option(help="Held-out rows whose digest is told, for held_out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the release policy in force: the loosest limits, margins and waivers that may be asked for.
+
+    Its owner writes it as YAML or JSON, which ACGS_RELEASE_POLICY names; 'every_model' holds for all, and 'models'
+    gives what differs for one. --json without a model writes all of it, in the form of that file.
+
+    Example: `acgs release policy triage --data held_out.jsonl`
+    """
+    from acgs.release.staging.held_out import distinct_rows, read_held_out, rows_digest
+
+    manager = _manager()
+    found, place = manager.release_policy(), manager.settings.release_policy_path
+    digest = None if data is None else rows_digest(distinct_rows(read_held_out(data)))
+    rules = found.every_model if model is None else found.rules_for(model)
+    shown = rules.model_dump(mode="json")
+    if as_json:
+        whole = found.model_dump(mode="json") if model is None else {"rules": shown, "digest": rules.digest()}
+        write_json(whole | ({} if digest is None else {"data_digest": digest}))
+        return
+    fields = {name: value for name, value in shown.items() if not isinstance(value, dict)}
+    fields |= {f"{part}.{name}": value for part in ("staging", "margins") for name, value in shown[part].items()}
+    write_fields(
+        f"release policy for {model or 'every model'}, {'built in' if place is None else place}",
+        {name: _listed(value) for name, value in fields.items()}
+        | {"digest": rules.digest()}
+        | ({"models with rules of their own": _listed(sorted(found.models))} if model is None else {})
+        | ({} if digest is None else {"digest of the data": digest}),
+    )
 
 
 @app.command()
@@ -379,6 +415,14 @@ def _told(deployment: dict[str, Any]) -> str:
     share = f", {percent} % of the callers" if percent else ""
     reason = f" ({deployment['reason']})" if deployment["reason"] else ""
     return f"{deployment['status'].replace('_', ' ')}, {deployment['stage']}{share}{reason}"
+
+
+def _listed(value: Any) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {least:g}" for name, least in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return "any" if value is None else value
 
 
 def _number(value: float | None) -> str:

@@ -9,7 +9,7 @@ from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from acgs.audit.installation import audit_directory, signing_key
 from acgs.audit.layout import DEFAULT_ORIGIN
@@ -24,42 +24,41 @@ from acgs.governance.assembly import open_governor
 from acgs.governance.decision import Governor
 from acgs.mlops.audit_proofs import EventProver
 from acgs.mlops.describing import with_code
+from acgs.mlops.evidence import Comparison, ReleaseEvidence
 from acgs.mlops.measuring import Measuring, MeasuringHere
 from acgs.mlops.traffic_figures import traffic_figures
 from acgs.registry.artifacts.transfer import ProgressCallback
 from acgs.registry.catalogue import Record
 from acgs.registry.describing import describe, kind_of
 from acgs.registry.git import Repository
-from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.opening import open_registry
 from acgs.registry.registry import Registry, Wanted
 from acgs.registry.semver import VersionPolicy
-from acgs.release.approvals import OVERRIDE, approvals_from, record_approval
+from acgs.release.approvals import record_approval
 from acgs.release.controller import ReleaseController
-from acgs.release.documents import sign_document
 from acgs.release.history import ReleaseHistory, assemble
-from acgs.release.model_contract import ModelMargins, model_contract
+from acgs.release.model_contract import ModelMargins
 from acgs.release.model_evidence import TIMED_SECONDS
+from acgs.release.policy import ReleasePolicy
+from acgs.release.policy_file import read_policy
 from acgs.release.promotion import Target, begin, go_back, live_version
-from acgs.release.requirements import Case, judge
+from acgs.release.requirements import judge
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
 from acgs.release.staging.limits import StagingLimits
 from acgs.security.callers import current_caller
 from acgs.security.roles import Caller, ForbiddenError, Permission
-from acgs.serving.deployments.documents import Document, SignedDocument
+from acgs.serving.deployments.documents import SignedDocument
 from acgs.serving.deployments.record import Approval, Deployment, DeploymentKind, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
 from acgs.serving.history import live_spans
 from acgs.serving.replicas import LOST_AFTER_SECONDS, routers_on
 from acgs.serving.sql_store import SqlServingStore
 from acgs.settings import Settings
-from acgs.statistics.evidence import Verdict
 from acgs.storage.engine import configured_url, open_engine
 from acgs.storage.migrate import upgrade
 
 POLL_SECONDS: Final = 0.2
 _DASHBOARD_SPAN: Final = timedelta(hours=1)
-_DONE: Final = {"staging": "staged", "contract": "contract_judged"}
 
 
 class MLOpsManager:
@@ -173,13 +172,12 @@ class MLOpsManager:
 
         Raises:
             ForbiddenError: the caller may not do it.
-            InvalidInputError: the rows or the limits cannot be used.
-            AcgsError: the version cannot be had from the registry.
+            InvalidInputError: the rows or the limits cannot be used, or are looser than the release policy.
+            AcgsError: the version cannot be had from the registry, or the policy cannot be used.
         """
         actor = self.act(Permission.MODEL_RELEASE)
-        record, rows = self.registry.get(f"{model_name}@{version}"), _rows(data)
-        report = self._measuring.stage(record, rows, limits or StagingLimits(), told=told)
-        return self._sign("staging", record, report.verdict, report.model_dump(mode="json"), baseline=None, actor=actor)
+        record = self.registry.get(f"{model_name}@{version}")
+        return self._evidence.stage(record, _rows(data), limits or StagingLimits(), actor=actor, told=told)
 
     def check_contract(
         self,
@@ -196,21 +194,14 @@ class MLOpsManager:
 
         Raises:
             ForbiddenError: the caller may not do it.
-            InvalidInputError: nothing is live yet, or the rows cannot be used.
-            AcgsError: a version cannot be had, or does not load.
+            InvalidInputError: nothing is live yet, the rows cannot be used, or more is asked than the release policy
+                allows.
+            AcgsError: a version cannot be had, or does not load, or the policy cannot be used.
         """
         actor = self.act(Permission.MODEL_RELEASE)
         record, rows = self.registry.get(f"{model_name}@{version}"), _rows(data)
-        live = live_version(self.serving.latest(), model_name)
-        if live is None:
-            raise InvalidInputError(
-                f"no version of {model_name} is live; a first version needs staging only", field="model"
-            )
-        before = self.registry.get(f"{model_name}@{live}")
-        evidence = self._measuring.compare(before, record, rows, seed=seed, timed_seconds=timed_seconds)
-        report = model_contract(evidence, margins, waived=waived).judge(evidence, at=datetime.now(UTC))
-        body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
-        return self._sign("contract", record, report.verdict, body, baseline=live, actor=actor)
+        wanted = Comparison(margins or ModelMargins(), dict(waived or {}), seed, timed_seconds)
+        return self._evidence.hold_against_live(record, rows, wanted, actor=actor)
 
     def deploy_model(
         self,
@@ -231,14 +222,16 @@ class MLOpsManager:
 
         Raises:
             ForbiddenError: the caller may not do it.
-            NotReleasableError: what a promotion must show is missing or does not say PASS.
+            NotReleasableError: what a promotion must show is missing, was made under another release policy, or does
+                not say PASS.
+            PolicyUnusableError: nobody can tell what the release policy says.
             DeploymentBusyError: another deployment of the model is under way.
         """
         actor = self.act(Permission.MODEL_RELEASE)
         record = self.registry.get(f"{model_name}@{version}")
         if record.removed_at is not None:
             raise InvalidInputError(f"the files of {record.facts.reference} were removed", field="version")
-        grounds = judge(self._case(record, actor), signing_key(self.settings).public)
+        grounds = judge(self._evidence.case(record, actor), signing_key(self.settings).public)
         target = Target(model_name, record.facts.version, grounds)
         started = begin(self.deployments, self.serving, target, plan or RampPlan(), actor=actor, end_watch=end_watch)
         self.registry.carry_over()
@@ -283,6 +276,14 @@ class MLOpsManager:
         approvals = record_approval(self.registry.events, found, given, signing_key(self.settings))
         self.registry.carry_over()
         return approvals
+
+    def release_policy(self) -> ReleasePolicy:
+        """The release policy in force, as its owner set it.
+
+        Raises:
+            PolicyUnusableError: nobody can tell what it says.
+        """
+        return read_policy(self.settings.release_policy_path)
 
     def hold(self, model_name: str, version: str, *, reason: str) -> None:
         """Put a version under legal hold: its files stay whatever its age."""
@@ -428,51 +429,16 @@ class MLOpsManager:
     def _governor(self) -> Governor:
         return open_governor(self.settings, constitution=self.constitution)
 
-    def _sign(
-        self,
-        kind: Literal["staging", "contract"],
-        record: Record,
-        verdict: Verdict,
-        body: Any,
-        *,
-        baseline: str | None,
-        actor: str,
-    ) -> SignedDocument:
-        facts = record.facts
-        document = Document(
-            kind=kind,
-            model=facts.name,
-            version=facts.version,
-            facts_digest=facts.digest(),
-            constitution_digest=self.constitution.digest,
-            baseline=baseline,
-            verdict=verdict.value,
-            body=body,
-            made_by=actor,
-            made_at=utc_instant(),
+    @property
+    def _evidence(self) -> ReleaseEvidence:
+        return ReleaseEvidence(
+            settings=self.settings,
+            registry=self.registry,
+            constitution=self.constitution,
+            serving=self.serving,
+            deployments=self.deployments,
+            measuring=self._measuring,
         )
-        signed = sign_document(document, signing_key(self.settings))
-        details = {"document": document.digest(), "verdict": verdict.value, "baseline": baseline}
-        event = LifecycleEvent(f"release.{_DONE[kind]}", actor, facts.name, facts.version, dict(details))
-        self.deployments.add_document(signed, event)
-        self.registry.carry_over()
-        return signed
-
-    def _case(self, record: Record, actor: str) -> Case:
-        facts = record.facts
-        events = self.registry.events.events(name=facts.name, kinds=[OVERRIDE])
-        return Case(
-            facts=facts,
-            baseline=live_version(self.serving.latest(), facts.name),
-            constitution_digest=self.constitution.digest,
-            requested_by=actor,
-            staging=self._documents(record, "staging"),
-            contracts=self._documents(record, "contract"),
-            approvals=approvals_from(events),
-        )
-
-    def _documents(self, record: Record, kind: str) -> list[SignedDocument]:
-        return self.deployments.documents(record.facts.name, record.facts.version, kind)
 
 
 def _rows(data: Path | Sequence[HeldOutRow]) -> Sequence[HeldOutRow]:

@@ -91,9 +91,9 @@ def check_waivers(waived: Mapping[str, str] | None, waivable: frozenset[str]) ->
     given = dict(waived or {})
     wrong = [name for name, reason in given.items() if name not in waivable or not reason.strip()]
     if wrong:
+        allowed = ", ".join(sorted(waivable)) or "none"
         raise InvalidInputError(
-            f"{', '.join(wrong)}: a waiver needs a reason, and only these may be waived: {', '.join(sorted(waivable))}",
-            field="waived",
+            f"{', '.join(wrong)}: a waiver needs a reason, and only these may be waived: {allowed}", field="waived"
         )
     return given
 

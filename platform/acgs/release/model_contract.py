@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -51,20 +51,24 @@ def model_contract(
     margins: ModelMargins | None = None,
     *,
     waived: Mapping[str, str] | None = None,
+    waivable: Collection[str] = WAIVABLE,
     budget: ErrorBudget = DEFAULT_BUDGET,
 ) -> Contract:
     """The contract for evidence of a model.
 
-    A guard about something that this model or these data do not have at all is waived, and the report says so: slices
-    where no row names one, calibration where the model states no probabilities.
+    A guard about something that this model or these data do not have at all is waived if it may be, and the report says
+    so: slices where no row names one, calibration where the model states no probabilities.
+
+    Args:
+        waivable: guards that may be waived, of `WAIVABLE`.
 
     Raises:
         InvalidInputError: a waiver without a reason, or of a guard that cannot be waived.
     """
-    margins, waived = margins or ModelMargins(), check_waivers(waived, WAIVABLE)
-    if evidence.quality is not None and not evidence.quality.slices:
+    margins, waived = margins or ModelMargins(), check_waivers(waived, WAIVABLE.intersection(waivable))
+    if evidence.quality is not None and not evidence.quality.slices and "quality, slice" in waivable:
         waived.setdefault("quality, slice", "no held-out row names a slice")
-    if evidence.forecasts is None:
+    if evidence.forecasts is None and "calibration" in waivable:
         waived.setdefault("calibration", "the model states no probabilities")
     metric = evidence.quality.metric if evidence.quality is not None else "accuracy"
     guards: tuple[Guard, ...] = (

@@ -15,10 +15,12 @@ from acgs.errors import AcgsError
 from acgs.registry.model_version import VersionFacts
 from acgs.release.approvals import approval_holds
 from acgs.release.documents import verify_document
+from acgs.release.policy import ModelRules
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Approval, EvidenceLink
 
 APPROVERS_NEEDED: Final = 2
+_COMMANDS: Final = {"staging": "stage", "contract": "contract"}
 
 
 class NotReleasableError(AcgsError):
@@ -42,6 +44,7 @@ class Case:
     facts: VersionFacts
     baseline: str | None
     constitution_digest: str
+    rules: ModelRules
     requested_by: str
     staging: Sequence[SignedDocument]
     contracts: Sequence[SignedDocument]
@@ -52,7 +55,8 @@ def judge(case: Case, key: PublicKey) -> Grounds:
     """The grounds for a promotion.
 
     Raises:
-        NotReleasableError: a document is missing, is about something else, or does not say PASS and was not overridden.
+        NotReleasableError: a document is missing, is about something else, was made under another policy, or does not
+            say PASS and was not overridden.
         IntegrityError: a document was changed after it was signed.
     """
     name = case.facts.reference
@@ -73,6 +77,7 @@ def judge(case: Case, key: PublicKey) -> Grounds:
                 f"{name} was not held against {case.baseline}, which is live; run 'acgs release contract {name}'",
                 field="version",
             )
+        _check_data(contract, staging, case)
         needed.append(contract)
     approvals = [approval for document in needed for approval in _approvals(document, case, key)]
     links = tuple(EvidenceLink(kind=d.kind, digest=d.digest(), verdict=d.verdict) for d in needed)
@@ -89,7 +94,24 @@ def _latest(documents: Sequence[SignedDocument], case: Case, key: PublicKey) -> 
             f"the {document.kind} document of {case.facts.reference} is about another state of it; make it again",
             field="version",
         )
+    if document.policy_digest != case.rules.digest():
+        raise NotReleasableError(
+            f"the {document.kind} document of {case.facts.reference} was made under another release policy than is in "
+            f"force now; run 'acgs release {_COMMANDS[document.kind]} {case.facts.reference}' again",
+            field="version",
+        )
     return document
+
+
+def _check_data(contract: Document, staging: Document, case: Case) -> None:
+    """Rows that please may not be chosen for the contract alone."""
+    wanted = case.rules.contract_rows(staging.data_digest)
+    if wanted is None or contract.data_digest != wanted:
+        raise NotReleasableError(
+            f"the contract of {case.facts.reference} is about other held-out rows than its staging; run "
+            f"'acgs release contract {case.facts.reference}' again with the same",
+            field="version",
+        )
 
 
 def _approvals(document: Document, case: Case, key: PublicKey) -> list[Approval]:

@@ -142,6 +142,31 @@ def test_a_fail_ends_with_one_and_blocks(platform: Platform, held_out: str, caps
     assert run(["release", "approve", found["digest"], "--reason", "labels are wrong"]) == 2
 
 
+def test_the_policy_in_force_is_shown_and_what_is_looser_is_refused(
+    held_out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path("policy.yaml")
+    file.write_text("models: {triage: {staging: {requests: 90}, fewest_rows: 200}}")
+    file.chmod(0o644)
+    monkeypatch.setenv("ACGS_RELEASE_POLICY", str(file))
+    whole = spoken(capsys, "policy", "--data", held_out)
+    assert whole["models"]["triage"]["staging"]["requests"] == 90
+    of_model = spoken(capsys, "policy", "triage")
+    assert (of_model["rules"], len(of_model["digest"])) == (whole["models"]["triage"], 64)
+    assert run(["release", "policy", "triage"]) == 0
+    assert "staging.requests" in capsys.readouterr().out
+
+    words = ["stage", "triage@1.0.0", "--data", held_out, "--limits", "limits.yaml"]
+    assert spoken(capsys, *words, code=2)["error"]["field"] == "limits.requests"
+    Path("limits.yaml").write_text("requests: 90\ncallers: 2\n")
+    staged = spoken(capsys, *words)["document"]
+    assert (staged["policy_digest"], staged["data_digest"]) == (of_model["digest"], whole["data_digest"])
+    file.write_text("models: {triage: {most: 1}}")
+    for refused in (["policy"], words, ["promote", "triage@1.0.0"]):
+        error = spoken(capsys, *refused, code=2)["error"]
+        assert (error["field"], "models.triage.most" in error["message"]) == ("release_policy", True)
+
+
 BAD = (
     (["promote", "none@1.0.0"], "name"),
     (["promote", "triage@1.0.0", "--steps", "50"], "steps"),

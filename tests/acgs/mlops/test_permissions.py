@@ -20,7 +20,7 @@ Act = Callable[[MLOpsManager], Any]
 
 READS = {
     "get_model_status", "get_mlops_dashboard", "history", "published", "follow", "routers_follow", "act", "acting_as",
-    "registry", "constitution",
+    "registry", "constitution", "release_policy",
 }  # fmt: skip
 CHANGES: Mapping[str, tuple[Permission, Act]] = {
     "create_model_version": (Permission.MODEL_CREATE, lambda m: m.create_model_version("triage", Path("absent"))),

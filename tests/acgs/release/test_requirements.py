@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from acgs.audit.keys import SigningKey
 from acgs.audit.receipts import utc_instant
@@ -12,12 +14,14 @@ from acgs.errors import IntegrityError
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
 from acgs.release.approvals import OVERRIDE, approvals_from, sign_approval
-from acgs.release.documents import sign_document
+from acgs.release.documents import sign_document, verify_document
+from acgs.release.policy import ModelRules
 from acgs.release.requirements import Case, NotReleasableError, judge
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Approval
 
 KEY = SigningKey.generate()
+RULES, ROWS, OTHER_ROWS = ModelRules(), "1" * 64, "2" * 64
 FACTS = VersionFacts(
     name="triage",
     version="1.1.0",
@@ -38,6 +42,8 @@ def document(kind: str, verdict: str = "PASS", *, key: SigningKey = KEY, **more:
         "version": "1.1.0",
         "facts_digest": FACTS.digest(),
         "constitution_digest": "c" * 64,
+        "policy_digest": RULES.digest(),
+        "data_digest": ROWS,
         "baseline": "1.0.0" if kind == "contract" else None,
         "verdict": verdict,
         "body": {"n": 1},
@@ -47,7 +53,7 @@ def document(kind: str, verdict: str = "PASS", *, key: SigningKey = KEY, **more:
     return sign_document(Document.model_validate(fields | more), key)
 
 
-GOOD = Case(FACTS, "1.0.0", "c" * 64, "mia", [document("staging")], [document("contract")], [])
+GOOD = Case(FACTS, "1.0.0", "c" * 64, RULES, "mia", [document("staging")], [document("contract")], [])
 
 
 def approval(actor: str, signed: SignedDocument, *, key: SigningKey = KEY) -> Approval:
@@ -82,11 +88,53 @@ def test_a_first_version_needs_no_contract() -> None:
         (replace(GOOD, staging=[document("staging", facts_digest="e" * 64)]), "another state"),
         (replace(GOOD, staging=[document("staging", "FAIL"), document("staging")]), "says FAIL"),
         (replace(GOOD, contracts=[document("contract", "INSUFFICIENT")]), "says INSUFFICIENT"),
+        (
+            replace(GOOD, rules=ModelRules(fewest_rows=101)),
+            "staging document .* another release policy",
+        ),
+        (
+            replace(GOOD, contracts=[document("contract", policy_digest="d" * 64)]),
+            "'acgs release contract triage@1.1.0'",
+        ),
+        (
+            replace(GOOD, contracts=[document("contract", data_digest=OTHER_ROWS)]),
+            "other held-out rows than its st",
+        ),
+        (replace(GOOD, contracts=[document("contract", data_digest=None)]), "other held-out rows"),
     ],
 )
 def test_what_is_missing_or_does_not_pass_blocks(case: Case, words: str) -> None:
     with pytest.raises(NotReleasableError, match=words):
         judge(case, KEY.public)
+
+
+def test_a_contract_on_other_rows_than_staging_counts_where_the_policy_names_them() -> None:
+    rules = ModelRules(contract_held_out=OTHER_ROWS)
+    under = {"policy_digest": rules.digest()}
+    staged, held = document("staging", **under), document("contract", data_digest=OTHER_ROWS, **under)
+    grounds = judge(replace(GOOD, rules=rules, staging=[staged], contracts=[held]), KEY.public)
+    assert [link.verdict for link in grounds.evidence] == ["PASS", "PASS"]
+    with pytest.raises(NotReleasableError, match="other held-out rows"):
+        judge(replace(GOOD, rules=rules, staging=[staged], contracts=[document("contract", **under)]), KEY.public)
+
+
+OLD = {"format": "acgs-release-document/1", "policy_digest": None, "data_digest": None}
+
+
+def test_a_document_of_the_first_format_verifies_but_no_promotion_rests_on_it() -> None:
+    old = document("staging", **OLD)
+    assert "policy_digest" not in json.loads(old.document.canonical())
+    read = SignedDocument.model_validate_json(old.model_dump_json())
+    assert verify_document(read, KEY.public) == old.document
+    with pytest.raises(NotReleasableError, match="another release policy"):
+        judge(replace(GOOD, baseline=None, staging=[old]), KEY.public)
+
+
+def test_what_a_signature_does_not_cover_cannot_be_added_to_a_document() -> None:
+    fields = json.loads(document("staging", **OLD).model_dump_json())
+    fields["document"] |= {"policy_digest": RULES.digest()}
+    with pytest.raises(ValidationError, match="no such field"):
+        SignedDocument.model_validate(fields)
 
 
 def test_a_document_that_was_changed_or_signed_by_another_blocks() -> None:

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from acgs.audit.receipts import Digest, Instant, Name
 from acgs.registry.semver import ModelName
 from acgs.serving.routing import SemVer
 
 Verdict = Literal["PASS", "FAIL", "INSUFFICIENT"]
+FIRST_FORMAT: Final = "acgs-release-document/1"
+_SINCE_THE_SECOND: Final = ("policy_digest", "data_digest")
 
 
 class Document(BaseModel):
-    """What was found, by whom and when; `facts_digest` names the version as it was signed."""
+    """What was found, by whom and when; `facts_digest` names the version as it was signed.
+
+    Documents of the first format name no policy and no data. They are read as they were signed, so that histories with
+    them still verify; no promotion rests on them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    format: Literal["acgs-release-document/1"] = "acgs-release-document/1"
+    format: Literal["acgs-release-document/1", "acgs-release-document/2"] = "acgs-release-document/2"
     kind: Literal["staging", "contract"]
     model: ModelName
     version: SemVer
     facts_digest: Digest
     constitution_digest: Digest
+    policy_digest: Digest | None = Field(None, description="of the rules of the release policy that were in force")
+    data_digest: Digest | None = Field(None, description="of the held-out rows")
     baseline: SemVer | None = Field(None, description="what the candidate was held against")
     verdict: Verdict
     body: dict[str, JsonValue]
@@ -39,6 +55,20 @@ class Document(BaseModel):
     def digest(self) -> str:
         """SHA-256 (hex) over the canonical JSON."""
         return hashlib.sha256(self.canonical()).hexdigest()
+
+    @model_validator(mode="after")
+    def _says_no_more_than_is_signed(self) -> Self:
+        if self.format == FIRST_FORMAT and any(getattr(self, name) is not None for name in _SINCE_THE_SECOND):
+            raise ValueError("a document of the first format has no such field")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_signed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if self.format == FIRST_FORMAT:
+            for name in _SINCE_THE_SECOND:
+                fields.pop(name, None)
+        return fields
 
 
 class SignedDocument(BaseModel):

@@ -1,0 +1,145 @@
+"""The signed documents on which a promotion rests: each is measured, judged under the release policy, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from acgs.audit.installation import signing_key
+from acgs.audit.receipts import utc_instant
+from acgs.constitution.lock import LockedConstitution
+from acgs.errors import InvalidInputError
+from acgs.mlops.measuring import Measuring
+from acgs.registry.catalogue import Record
+from acgs.registry.lifecycle import LifecycleEvent
+from acgs.registry.registry import Registry
+from acgs.release.approvals import OVERRIDE, approvals_from
+from acgs.release.documents import sign_document
+from acgs.release.model_contract import ModelMargins, model_contract
+from acgs.release.policy import ModelRules
+from acgs.release.policy_file import read_policy
+from acgs.release.promotion import live_version
+from acgs.release.requirements import Case
+from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
+from acgs.release.staging.limits import StagingLimits
+from acgs.release.staging.run import Told
+from acgs.serving.deployments.documents import Document, SignedDocument
+from acgs.serving.deployments.store import DeploymentStore
+from acgs.serving.store import ServingStore
+from acgs.settings import Settings
+from acgs.statistics.evidence import Verdict
+
+DocumentKind = Literal["staging", "contract"]
+_DONE: Final = {"staging": "staged", "contract": "contract_judged"}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a version is to be held against the one that is live."""
+
+    margins: ModelMargins
+    waived: Mapping[str, str]
+    seed: int
+    timed_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseEvidence:
+    """Makes the documents of one installation, and gathers what speaks for and against a promotion."""
+
+    settings: Settings
+    registry: Registry
+    constitution: LockedConstitution
+    serving: ServingStore
+    deployments: DeploymentStore
+    measuring: Measuring
+
+    def stage(
+        self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, actor: str, told: Told
+    ) -> SignedDocument:
+        """See `MLOpsManager.stage_model`."""
+        rules = self._rules(record)
+        rules.check_staging(limits, rows)
+        report = self.measuring.stage(record, rows, limits, told=told)
+        draft = _Draft("staging", rules, rows, None)
+        return self._sign(draft, record, report.verdict, report.model_dump(mode="json"), actor=actor)
+
+    def hold_against_live(
+        self, record: Record, rows: Sequence[HeldOutRow], wanted: Comparison, *, actor: str
+    ) -> SignedDocument:
+        """See `MLOpsManager.check_contract`."""
+        facts, rules = record.facts, self._rules(record)
+        live = live_version(self.serving.latest(), facts.name)
+        if live is None:
+            raise InvalidInputError(
+                f"no version of {facts.name} is live; a first version needs staging only", field="model"
+            )
+        staged = self._documents(record, "staging")
+        staged_on = staged[0].document.data_digest if staged else None
+        rules.check_contract(wanted.margins, wanted.waived, rows, staged_on=staged_on)
+        before = self.registry.get(f"{facts.name}@{live}")
+        evidence = self.measuring.compare(before, record, rows, seed=wanted.seed, timed_seconds=wanted.timed_seconds)
+        contract = model_contract(evidence, wanted.margins, waived=wanted.waived, waivable=rules.waivable)
+        report = contract.judge(evidence, at=datetime.now(UTC))
+        body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
+        return self._sign(_Draft("contract", rules, rows, live), record, report.verdict, body, actor=actor)
+
+    def case(self, record: Record, actor: str) -> Case:
+        """Everything that is known for and against a promotion that `actor` asks for.
+
+        Raises:
+            PolicyUnusableError: nobody can tell what the release policy says.
+        """
+        facts = record.facts
+        events = self.registry.events.events(name=facts.name, kinds=[OVERRIDE])
+        return Case(
+            facts=facts,
+            baseline=live_version(self.serving.latest(), facts.name),
+            constitution_digest=self.constitution.digest,
+            rules=self._rules(record),
+            requested_by=actor,
+            staging=self._documents(record, "staging"),
+            contracts=self._documents(record, "contract"),
+            approvals=approvals_from(events),
+        )
+
+    def _rules(self, record: Record) -> ModelRules:
+        return read_policy(self.settings.release_policy_path).rules_for(record.facts.name)
+
+    def _documents(self, record: Record, kind: DocumentKind) -> list[SignedDocument]:
+        return self.deployments.documents(record.facts.name, record.facts.version, kind)
+
+    def _sign(self, draft: _Draft, record: Record, verdict: Verdict, body: Any, *, actor: str) -> SignedDocument:
+        facts = record.facts
+        document = Document(
+            kind=draft.kind,
+            model=facts.name,
+            version=facts.version,
+            facts_digest=facts.digest(),
+            constitution_digest=self.constitution.digest,
+            policy_digest=draft.rules.digest(),
+            data_digest=rows_digest(distinct_rows(draft.rows)),
+            baseline=draft.baseline,
+            verdict=verdict.value,
+            body=body,
+            made_by=actor,
+            made_at=utc_instant(),
+        )
+        signed = sign_document(document, signing_key(self.settings))
+        details = {"document": document.digest(), "verdict": verdict.value, "baseline": draft.baseline}
+        event = LifecycleEvent(f"release.{_DONE[draft.kind]}", actor, facts.name, facts.version, dict(details))
+        self.deployments.add_document(signed, event)
+        self.registry.carry_over()
+        return signed
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What a document says before anything was measured."""
+
+    kind: DocumentKind
+    rules: ModelRules
+    rows: Sequence[HeldOutRow]
+    baseline: str | None

@@ -1,0 +1,90 @@
+"""The owner's policy holds for whoever stages, judges and promotes, from the moment it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acgs.errors import InvalidInputError, UnavailableError
+from acgs.release.model_contract import ModelMargins
+from acgs.release.requirements import NotReleasableError
+from acgs.release.staging.held_out import read_held_out
+from acgs.serving.deployments.record import RampPlan
+from acgs.settings import Settings
+from tests.acgs.mlops.conftest import Platform
+from tests.acgs.mlops.test_life import AT_ONCE, LIMITS, MARGINS, logistic, train
+
+FLIP = RampPlan(steps=(100,), watch_seconds=0)
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    file = tmp_path / "policy.yaml"
+    file.write_text("models: {triage: {margins: {p95_ms: 500, p99_ms: 900}}}")
+    file.chmod(0o644)
+    return file
+
+
+@pytest.fixture
+def governed(policy: Path, platform: Platform) -> Platform:
+    platform.manager.settings = Settings(state_dir=platform.manager.settings.state_dir, release_policy_path=policy)
+    return platform
+
+
+def test_a_version_is_promoted_under_the_policy_that_its_documents_were_made_under(
+    governed: Platform, policy: Path
+) -> None:
+    manager = governed.manager
+    first, held_out = train(manager, logistic(1.0))
+    second, _ = train(manager, logistic(0.9))
+    staged = manager.stage_model("triage", first, data=held_out, limits=LIMITS).document
+    rules = manager.release_policy().rules_for("triage")
+    assert (staged.policy_digest, staged.verdict) == (rules.digest(), "PASS")
+    manager.deploy_model("triage", first, plan=FLIP)
+    manager.stage_model("triage", second, data=held_out, limits=LIMITS)
+    others = read_held_out(held_out)[1:]
+    waived = {"calibration": "too few rows"}
+    with pytest.raises(InvalidInputError, match="other held-out rows"):
+        manager.check_contract("triage", second, data=others, margins=MARGINS, waived=waived)
+    with pytest.raises(InvalidInputError, match=r"margins\.quality"):
+        manager.check_contract("triage", second, data=held_out, margins=ModelMargins(quality=0.1), waived=waived)
+    held = manager.check_contract("triage", second, data=held_out, margins=MARGINS, waived=waived).document
+    assert (held.policy_digest, held.data_digest) == (rules.digest(), staged.data_digest)
+
+    # A rule of another model changes nothing for this one; a rule of this one does.
+    policy.write_text("models: {triage: {margins: {p95_ms: 500, p99_ms: 900}}, intake: {fewest_rows: 900}}")
+    manager.deploy_model("triage", second, plan=AT_ONCE)
+    assert governed.ask("triage", [0.0, 0.0, 0.0, 0.0])[0] == second
+    policy.write_text("models: {triage: {margins: {p95_ms: 500, p99_ms: 900}, fewest_rows: 101}}")
+    manager.rollback_model("triage", reason="complaints")
+    with pytest.raises(NotReleasableError, match=f"another release policy .* stage triage@{second}"):
+        manager.deploy_model("triage", second, plan=AT_ONCE)
+
+
+def test_while_nobody_can_tell_what_the_policy_says_nothing_goes_out_but_everything_can_come_back(
+    governed: Platform, policy: Path
+) -> None:
+    manager = governed.manager
+    first, held_out = train(manager, logistic(1.0))
+    second, _ = train(manager, logistic(0.9))
+    waived = {"calibration": "too few rows"}
+    for version in (first, second):
+        manager.stage_model("triage", version, data=held_out, limits=LIMITS)
+    manager.deploy_model("triage", first, plan=FLIP)
+    manager.check_contract("triage", second, data=held_out, margins=MARGINS, waived=waived)
+    manager.deploy_model("triage", second, plan=FLIP)
+
+    policy.write_text("models: {triage: {margin: {}}}")
+    before = manager.deployments.documents("triage", first, "staging")
+    acts = (
+        lambda: manager.stage_model("triage", first, data=held_out, limits=LIMITS),
+        lambda: manager.check_contract("triage", first, data=held_out, margins=MARGINS),
+        lambda: manager.deploy_model("triage", first, plan=FLIP),
+    )
+    for act in acts:
+        with pytest.raises(UnavailableError, match=r"models\.triage\.margin"):
+            act()
+    assert manager.deployments.documents("triage", first, "staging") == before
+    manager.rollback_model("triage", reason="complaints")
+    assert governed.ask("triage", [0.0, 0.0, 0.0, 0.0])[0] == first
