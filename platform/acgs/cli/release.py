@@ -47,7 +47,8 @@ def stage(
     """Load a version, ask it for held-out rows, judge its answers, and sign what was found. Exit code 1 unless PASS.
 
     Health, performance with intervals, constitutional compliance of its answers, integration, response time under load.
-    A check that could not run is INSUFFICIENT, and blocks the promotion.
+    A check that could not run is INSUFFICIENT, and blocks the promotion. Each attempt about the same files is judged
+    more strictly than the one before, and the release policy says how many there may be.
 
     Example: `acgs release stage triage@1.3.0 --data held_out.jsonl`
     """
@@ -346,7 +347,12 @@ def _show_document(signed: SignedDocument, *, as_json: bool) -> None:
         rows = _staging_rows(found.body) if found.kind == "staging" else _contract_rows(found.body)
         title = f"{found.kind} of {found.model} {found.version}{against}: {found.verdict}"
         write_table(title, ("check", "verdict", "n", "why"), rows)
-        say(f"signed document {found.digest()}")
+        counted = (
+            "nothing was measured, which spends no attempt"
+            if found.attempt is None or found.confidence is None
+            else f"attempt {found.attempt} about these files, each bound at {found.confidence * 100:.4g} %"
+        )
+        say(f"signed document {found.digest()}: {counted}")
     if found.verdict != "PASS":
         raise typer.Exit(NOT_SO)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -10,13 +11,16 @@ from typing import Any, Final, Literal
 from acgs.audit.installation import signing_key
 from acgs.audit.receipts import utc_instant
 from acgs.constitution.lock import LockedConstitution
-from acgs.errors import InvalidInputError
+from acgs.errors import AcgsError, InvalidInputError
 from acgs.mlops.measuring import Measuring
 from acgs.registry.catalogue import Record
 from acgs.registry.lifecycle import LifecycleEvent
+from acgs.registry.model_version import VersionFacts
 from acgs.registry.registry import Registry
 from acgs.release.approvals import OVERRIDE, approvals_from
+from acgs.release.attempts import confidence_of
 from acgs.release.documents import sign_document
+from acgs.release.guards.guard import ErrorBudget
 from acgs.release.model_contract import ModelMargins, model_contract
 from acgs.release.policy import ModelRules
 from acgs.release.policy_file import read_policy
@@ -25,6 +29,7 @@ from acgs.release.requirements import Case
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import Told
+from acgs.serving.deployments.attempts import Attempt, AttemptStore
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.store import DeploymentStore
 from acgs.serving.store import ServingStore
@@ -32,6 +37,7 @@ from acgs.settings import Settings
 from acgs.statistics.evidence import Verdict
 
 DocumentKind = Literal["staging", "contract"]
+_LONGEST_REASON: Final = 500
 _DONE: Final = {"staging": "staged", "contract": "contract_judged"}
 
 
@@ -54,6 +60,7 @@ class ReleaseEvidence:
     constitution: LockedConstitution
     serving: ServingStore
     deployments: DeploymentStore
+    attempts: AttemptStore
     measuring: Measuring
 
     def stage(
@@ -62,9 +69,14 @@ class ReleaseEvidence:
         """See `MLOpsManager.stage_model`."""
         rules = self._rules(record)
         rules.check_staging(limits, rows)
-        report = self.measuring.stage(record, rows, limits, told=told)
-        draft = _Draft("staging", rules, rows, None)
-        return self._sign(draft, record, report.verdict, report.model_dump(mode="json"), actor=actor)
+        draft = _Draft("staging", record.facts, rules, rows, actor)
+        with self._counted(draft) as number:
+            confidence = confidence_of(number)
+            report = self.measuring.stage(record, rows, limits, confidence=confidence, told=told)
+        if not report.measured:
+            self._give_back(draft, number, "nothing was measured")
+        body = report.model_dump(mode="json")
+        return self._sign(draft, report.verdict, body, attempt=number if report.measured else None)
 
     def hold_against_live(
         self, record: Record, rows: Sequence[HeldOutRow], wanted: Comparison, *, actor: str
@@ -80,11 +92,18 @@ class ReleaseEvidence:
         staged_on = staged[0].document.data_digest if staged else None
         rules.check_contract(wanted.margins, wanted.waived, rows, staged_on=staged_on)
         before = self.registry.get(f"{facts.name}@{live}")
-        evidence = self.measuring.compare(before, record, rows, seed=wanted.seed, timed_seconds=wanted.timed_seconds)
-        contract = model_contract(evidence, wanted.margins, waived=wanted.waived, waivable=rules.waivable)
+        draft = _Draft("contract", facts, rules, rows, actor, live)
+        with self._counted(draft) as number:
+            evidence = self.measuring.compare(
+                before, record, rows, seed=wanted.seed, timed_seconds=wanted.timed_seconds
+            )
+        budget = ErrorBudget(confidence_of(number))
+        contract = model_contract(
+            evidence, wanted.margins, waived=wanted.waived, waivable=rules.waivable, budget=budget
+        )
         report = contract.judge(evidence, at=datetime.now(UTC))
         body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
-        return self._sign(_Draft("contract", rules, rows, live), record, report.verdict, body, actor=actor)
+        return self._sign(draft, report.verdict, body, attempt=number)
 
     def case(self, record: Record, actor: str) -> Case:
         """Everything that is known for and against a promotion that `actor` asks for.
@@ -111,8 +130,22 @@ class ReleaseEvidence:
     def _documents(self, record: Record, kind: DocumentKind) -> list[SignedDocument]:
         return self.deployments.documents(record.facts.name, record.facts.version, kind)
 
-    def _sign(self, draft: _Draft, record: Record, verdict: Verdict, body: Any, *, actor: str) -> SignedDocument:
-        facts = record.facts
+    @contextmanager
+    def _counted(self, draft: _Draft) -> Iterator[int]:
+        """The number of an attempt, taken while it is measured; a fault in there says nothing of how good it is."""
+        with self.measuring.turn():
+            number = self.attempts.begin(draft.attempt, most=draft.rules.most_attempts)
+            try:
+                yield number
+            except BaseException as error:
+                self._give_back(draft, number, error.message if isinstance(error, AcgsError) else type(error).__name__)
+                raise
+
+    def _give_back(self, draft: _Draft, number: int, reason: str) -> None:
+        self.attempts.give_back(draft.attempt, number, reason=reason[:_LONGEST_REASON])
+
+    def _sign(self, draft: _Draft, verdict: Verdict, body: Any, *, attempt: int | None) -> SignedDocument:
+        facts, actor = draft.facts, draft.actor
         document = Document(
             kind=draft.kind,
             model=facts.name,
@@ -121,6 +154,8 @@ class ReleaseEvidence:
             constitution_digest=self.constitution.digest,
             policy_digest=draft.rules.digest(),
             data_digest=rows_digest(distinct_rows(draft.rows)),
+            attempt=attempt,
+            confidence=None if attempt is None else confidence_of(attempt),
             baseline=draft.baseline,
             verdict=verdict.value,
             body=body,
@@ -128,7 +163,8 @@ class ReleaseEvidence:
             made_at=utc_instant(),
         )
         signed = sign_document(document, signing_key(self.settings))
-        details = {"document": document.digest(), "verdict": verdict.value, "baseline": draft.baseline}
+        told = {"verdict": verdict.value, "baseline": draft.baseline, "attempt": attempt}
+        details = {"document": document.digest(), **told}
         event = LifecycleEvent(f"release.{_DONE[draft.kind]}", actor, facts.name, facts.version, dict(details))
         self.deployments.add_document(signed, event)
         self.registry.carry_over()
@@ -140,6 +176,13 @@ class _Draft:
     """What a document says before anything was measured."""
 
     kind: DocumentKind
+    facts: VersionFacts
     rules: ModelRules
     rows: Sequence[HeldOutRow]
-    baseline: str | None
+    actor: str
+    baseline: str | None = None
+
+    @property
+    def attempt(self) -> Attempt:
+        facts = self.facts
+        return Attempt(self.kind, facts.name, facts.version, facts.artifact_digest, self.actor)

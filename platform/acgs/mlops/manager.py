@@ -49,6 +49,7 @@ from acgs.security.callers import current_caller
 from acgs.security.roles import Caller, ForbiddenError, Permission
 from acgs.serving.deployments.documents import SignedDocument
 from acgs.serving.deployments.record import Approval, Deployment, DeploymentKind, RampPlan, Stage
+from acgs.serving.deployments.sql_attempts import SqlAttemptStore
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
 from acgs.serving.history import live_spans
 from acgs.serving.replicas import LOST_AFTER_SECONDS, routers_on
@@ -87,6 +88,7 @@ class MLOpsManager:
         upgrade(engine)
         self.serving = SqlServingStore(engine)
         self.deployments = SqlDeploymentStore(engine)
+        self._attempts = SqlAttemptStore(engine)
         self.controller = ReleaseController(self.deployments, self.serving)
 
     def act(self, permission: Permission) -> str:
@@ -173,6 +175,7 @@ class MLOpsManager:
         Raises:
             ForbiddenError: the caller may not do it.
             InvalidInputError: the rows or the limits cannot be used, or are looser than the release policy.
+            AttemptsSpentError: its files were staged as often as the policy allows.
             AcgsError: the version cannot be had from the registry, or the policy cannot be used.
         """
         actor = self.act(Permission.MODEL_RELEASE)
@@ -196,6 +199,7 @@ class MLOpsManager:
             ForbiddenError: the caller may not do it.
             InvalidInputError: nothing is live yet, the rows cannot be used, or more is asked than the release policy
                 allows.
+            AttemptsSpentError: its files were held against others as often as the policy allows.
             AcgsError: a version cannot be had, or does not load, or the policy cannot be used.
         """
         actor = self.act(Permission.MODEL_RELEASE)
@@ -437,6 +441,7 @@ class MLOpsManager:
             constitution=self.constitution,
             serving=self.serving,
             deployments=self.deployments,
+            attempts=self._attempts,
             measuring=self._measuring,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Protocol
 
 from acgs.governance.decision import Governor
@@ -20,7 +20,17 @@ from acgs.serving.served import ServedVersion, load_version
 class Measuring(Protocol):
     """Who loads versions and asks them."""
 
-    def stage(self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, told: Told) -> StagingReport:
+    def turn(self) -> AbstractContextManager[None]:
+        """The right to measure.
+
+        Raises:
+            RateLimitedError: somebody else has it.
+        """
+        ...
+
+    def stage(
+        self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, confidence: float, told: Told
+    ) -> StagingReport:
         """See `run_staging`."""
         ...
 
@@ -47,9 +57,15 @@ class MeasuringHere:
         self._registry = registry
         self._governor = governor
 
-    def stage(self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, told: Told) -> StagingReport:
+    def turn(self) -> AbstractContextManager[None]:
+        """See `Measuring`; any number may."""
+        return nullcontext()
+
+    def stage(
+        self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, confidence: float, told: Told
+    ) -> StagingReport:
         """See `Measuring`."""
-        return run_staging(lambda: self._load(record), rows, self._governor(), limits, told=told)
+        return run_staging(lambda: self._load(record), rows, self._governor(), limits, confidence=confidence, told=told)
 
     def compare(
         self, baseline: Record, candidate: Record, rows: Sequence[HeldOutRow], *, seed: int, timed_seconds: float

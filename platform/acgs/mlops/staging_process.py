@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -29,7 +30,7 @@ from acgs.registry.catalogue import Record
 from acgs.registry.opening import open_registry
 from acgs.release.evidence import Evidence
 from acgs.release.staging.finding import ValidationResult, could_not_run, overall
-from acgs.release.staging.held_out import HeldOutRow, rows_digest
+from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import StagingReport, Told
 from acgs.settings import Settings
@@ -51,6 +52,7 @@ class _Stage(_Request):
     act: Literal["stage"] = "stage"
     reference: str
     limits: StagingLimits
+    confidence: float
 
 
 class _Compare(_Request):
@@ -102,11 +104,25 @@ class MeasuringApart:
         self._settings = settings
         self._module = module
         self._seconds = settings.staging_seconds if seconds is None else seconds
-        self._busy = threading.Lock()
+        self._busy = threading.RLock()
         self._running: subprocess.Popen[bytes] | None = None
         self._stops = threading.Event()
 
-    def stage(self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, told: Told) -> StagingReport:
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """See `Measuring`; one thread at a time."""
+        if not self._busy.acquire(blocking=False):
+            raise RateLimitedError(
+                "another version is staged or compared at the moment; come back later", retry_after=RETRY_SECONDS
+            )
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    def stage(
+        self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, confidence: float, told: Told
+    ) -> StagingReport:
         """See `Measuring`. A version that kills the process fails, and one that takes too long does not pass.
 
         Raises:
@@ -115,7 +131,11 @@ class MeasuringApart:
         """
         told("a process of its own loads the version and asks it")
         request = _Stage(
-            settings=_plain(self._settings), reference=record.facts.reference, rows=list(rows), limits=limits
+            settings=_plain(self._settings),
+            reference=record.facts.reference,
+            rows=list(rows),
+            limits=limits,
+            confidence=confidence,
         )
         try:
             return StagingReport.model_validate(self._ask(request))
@@ -123,7 +143,7 @@ class MeasuringApart:
             result = could_not_run("health_check", _MEASURE, error.message, n=1)
             if error.killed_by is not None:
                 result = result.model_copy(update={"verdict": Verdict.FAIL})
-            return _without_answers(result, rows, limits, self._settings)
+            return _without_answers(result, request, self._settings)
 
     def compare(
         self, baseline: Record, candidate: Record, rows: Sequence[HeldOutRow], *, seed: int, timed_seconds: float
@@ -153,19 +173,13 @@ class MeasuringApart:
             running.kill()
 
     def _ask(self, request: _Stage | _Compare) -> Any:
-        if not self._busy.acquire(blocking=False):
-            raise RateLimitedError(
-                "another version is staged or compared at the moment; come back later", retry_after=RETRY_SECONDS
-            )
         try:
-            with tempfile.TemporaryDirectory(prefix="acgs-staging-") as folder:
+            with self.turn(), tempfile.TemporaryDirectory(prefix="acgs-staging-") as folder:
                 answer = Path(folder) / "answer.json"
                 self._run(orjson.dumps(request.model_dump(mode="json")), answer)
                 found = orjson.loads(answer.read_bytes())
         except OSError as error:
             raise UnavailableError(f"no process could measure the version: {error.strerror}") from error
-        finally:
-            self._busy.release()
         if "fault" in found:
             raise _Fault.model_validate(found["fault"]).as_error()
         return found["found"]
@@ -199,15 +213,16 @@ class MeasuringApart:
             )
 
 
-def _without_answers(
-    result: ValidationResult, rows: Sequence[HeldOutRow], limits: StagingLimits, settings: Settings
-) -> StagingReport:
+def _without_answers(result: ValidationResult, request: _Stage, settings: Settings) -> StagingReport:
+    rows = distinct_rows(request.rows)
     return StagingReport(
         verdict=overall([result]),
         results=(result,),
-        limits=limits,
+        limits=request.limits,
+        confidence=request.confidence,
         data_digest=rows_digest(rows),
         rows=len(rows),
+        copies_left_out=len(request.rows) - len(rows),
         guard_bundle=open_governor(settings).bundle.version,
     )
 
@@ -230,7 +245,9 @@ def answer_request(body: bytes) -> dict[str, Any]:
         here = MeasuringHere(lambda: registry, lambda: open_governor(settings, constitution=constitution))
         if isinstance(request, _Stage):
             record = registry.get(request.reference)
-            report = here.stage(record, request.rows, request.limits, told=lambda _: None)
+            report = here.stage(
+                record, request.rows, request.limits, confidence=request.confidence, told=lambda _: None
+            )
             return {"found": report.model_dump(mode="json")}
         evidence = here.compare(
             registry.get(request.baseline),

@@ -110,7 +110,7 @@ def test_a_process_without_an_answer_is_no_finding_about_the_version(
     process: MeasuringApart, version: tuple[Record, list[HeldOutRow]]
 ) -> None:
     with pytest.raises(UnavailableError, match=r"without an answer \(exit 3\)"):
-        process.stage(version[0], version[1], LIMITS, told=lambda _: None)
+        process.stage(version[0], version[1], LIMITS, confidence=0.95, told=lambda _: None)
 
 
 @pytest.mark.parametrize("process", ["hangs"], indirect=True)
@@ -121,7 +121,7 @@ def test_one_version_at_a_time_is_measured_and_the_end_of_the_service_ends_it(
 
     def first() -> None:
         try:
-            process.stage(version[0], version[1], LIMITS, told=lambda _: None)
+            process.stage(version[0], version[1], LIMITS, confidence=0.95, told=lambda _: None)
         except UnavailableError as error:
             faults.append(error.message)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from acgs.release.attempts import resamples_for
 from acgs.release.evidence import Evidence, LatencyPairs
 from acgs.release.guards.guard import ErrorBudget, MeasuringGuard, Reading, shown
 from acgs.statistics.bootstrap import FEWEST, paired_quantile_change
@@ -17,7 +18,6 @@ P95_CHANGE_MS: Final = 1.0
 TAIL_GROWTH: Final = 1.5
 FEWEST_FOR_P95: Final = ceil(FEWEST / 0.05 - 1e-9)
 FEWEST_FOR_P99: Final = ceil(FEWEST / 0.01 - 1e-9)
-_RESAMPLES: Final = 2000
 _DRAWS_AT_ONCE: Final = 2_000_000
 
 
@@ -39,7 +39,12 @@ class QuantileHolds(MeasuringGuard):
         """Bound the change of the quantile by a paired bootstrap."""
         pairs = _pairs(evidence)
         bounds = paired_quantile_change(
-            pairs.baseline_ms, pairs.candidate_ms, self.quantile, confidence=budget.confidence, seed=evidence.seed
+            pairs.baseline_ms,
+            pairs.candidate_ms,
+            self.quantile,
+            confidence=budget.confidence,
+            resamples=resamples_for(budget.confidence),
+            seed=evidence.seed,
         )
         verdict = shown(good=bounds.upper <= self.margin, bad=bounds.lower > self.margin)
         limit, what = f"{self.margin:g} ms", f"p{self.quantile * 100:g}"
@@ -70,9 +75,9 @@ class TailHolds(MeasuringGuard):
         pairs = _pairs(evidence)
         n, rng = len(pairs.baseline_ms), np.random.default_rng(evidence.seed)
         portion = max(1, _DRAWS_AT_ONCE // n)
-        drawn = []
-        for start in range(0, _RESAMPLES, portion):
-            rows = rng.integers(0, n, size=(min(portion, _RESAMPLES - start), n), dtype=np.int32)
+        drawn, resamples = [], resamples_for(budget.confidence)
+        for start in range(0, resamples, portion):
+            rows = rng.integers(0, n, size=(min(portion, resamples - start), n), dtype=np.int32)
             drawn.append(_tail(pairs.candidate_ms.take(rows)) / _tail(pairs.baseline_ms.take(rows)))
         lower, upper = np.quantile(np.concatenate(drawn), [1 - budget.confidence, budget.confidence])
         verdict = shown(good=bool(upper <= self.margin), bad=bool(lower > self.margin))

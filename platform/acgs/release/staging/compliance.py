@@ -11,6 +11,7 @@ from acgs.release.staging.answers import Answers
 from acgs.release.staging.finding import ValidationResult, at_least, could_not_run
 from acgs.release.staging.held_out import HeldOutRow
 from acgs.statistics.bounds import proportion_upper
+from acgs.statistics.evidence import CONFIDENCE
 
 STATEMENT: Final = "statement"
 PLACE: Final = "{prediction}"
@@ -20,7 +21,12 @@ _SHOWN: Final = 10
 
 
 def check_compliance(
-    answers: Answers, governor: Governor, *, limit: float, metadata: dict[str, Any]
+    answers: Answers,
+    governor: Governor,
+    *,
+    limit: float,
+    metadata: dict[str, Any],
+    confidence: float = CONFIDENCE,
 ) -> ValidationResult:
     """Judge every answer as text, in its row's domain and context. Uncertain, or no answer, is not compliant.
 
@@ -39,7 +45,8 @@ def check_compliance(
     tally = Counter(verdicts)
     n = len(texts)
     complied, distinct = tally["comply"], len({text for _, text in judged})
-    lower, upper = 1 - proportion_upper(n - complied, n), proportion_upper(complied, n)
+    lower = 1 - proportion_upper(n - complied, n, confidence=confidence)
+    upper = proportion_upper(complied, n, confidence=confidence)
     verdict = at_least(lower, upper, limit)
     bad = [row.id for (row, _), found in zip(judged, verdicts, strict=True) if found != "comply"]
     return ValidationResult(
@@ -51,7 +58,8 @@ def check_compliance(
         upper=upper,
         limit=limit,
         n=n,
-        reason=f"{complied} of {n} answers comply, {distinct} of them distinct; at least {lower:.3f} of all do (95 %)",
+        reason=f"{complied} of {n} answers comply, {distinct} of them distinct; at least {lower:.3f} of all do "
+        f"({confidence * 100:.4g} %)",
         details={
             "distinct_texts": distinct,
             "in_a_sentence_of_the_package": isinstance(template, str),

@@ -15,7 +15,7 @@ ValidationType = Literal[
 
 
 class ValidationResult(BaseModel):
-    """One figure held against its limit. `lower` and `upper` are one-sided 95 % bounds."""
+    """One figure held against its limit. `lower` and `upper` are one-sided bounds at the report's confidence."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -16,7 +16,9 @@ LOWEST_COMPLIANCE: Final = 0.5
 
 
 class StagingLimits(BaseModel):
-    """Limits, each held against a bound at 95 %, never against the figure itself. Defaults as published.
+    """Limits, each held against a bound at the confidence of the attempt, never against the figure itself.
+
+    Defaults as published.
 
     They may be loosened to fit a task, not to nothing: some metric is always judged, and most answers have to comply.
     """
@@ -32,7 +34,7 @@ class StagingLimits(BaseModel):
     mean_response_seconds: float = Field(2.0, gt=0)
     p95_response_seconds: float = Field(1.5, gt=0)
     callers: int = Field(4, ge=1, le=64, description="who ask at the same time")
-    requests: int = Field(400, ge=60, le=100_000, description="under load; the p95's bound needs 59")
+    requests: int = Field(400, ge=60, le=100_000, description="under load; more where the p95's bound needs them")
     memory_mb: float = Field(1024.0, gt=0, description="that loading it may take")
     seed: int = Field(0, ge=0, le=2**32 - 1)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from acgs.errors import InvalidInputError
+from acgs.release.attempts import resamples_for
 from acgs.release.staging.answers import Answers, right
 from acgs.release.staging.finding import ValidationResult, at_least, could_not_run
 from acgs.statistics.bounds import proportion_upper
@@ -19,12 +21,13 @@ REGRESSION: Final = ("r2", "closeness")
 """Closeness: 1 - |error| / (the labels' 5 % to 95 % span), not below 0."""
 MAX_CLASSES: Final = 1000
 FEWEST: Final = 30
-RESAMPLES: Final = 2000
 _TYPE: Final = "performance_metrics"
 _DRAWS_AT_ONCE: Final = 4_000_000
 
 
-def check_performance(answers: Answers, limits: Mapping[str, float], *, seed: int) -> list[ValidationResult]:
+def check_performance(
+    answers: Answers, limits: Mapping[str, float], *, seed: int, confidence: float = CONFIDENCE
+) -> list[ValidationResult]:
     """Every metric that is asked for.
 
     Raises:
@@ -44,7 +47,8 @@ def check_performance(answers: Answers, limits: Mapping[str, float], *, seed: in
                 f"{name} is no metric for these labels; choose of {', '.join(known)}", field="metrics"
             )
     read = _regression if numeric else _classification
-    return [read(name, pairs, limit, seed) for name, limit in limits.items()]
+    how = _How(seed, confidence)
+    return [read(name, pairs, limit, how) for name, limit in limits.items()]
 
 
 def is_regression(labels: Sequence[Any]) -> bool:
@@ -70,11 +74,30 @@ def as_numbers(values: Sequence[Any]) -> Floats:
     return np.array([v if isinstance(v, int | float) else np.nan for v in values], dtype=np.float64)
 
 
-def _classification(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, seed: int) -> ValidationResult:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How bounds are found."""
+
+    seed: int
+    confidence: float
+
+    @property
+    def resamples(self) -> int:
+        """See `resamples_for`."""
+        return resamples_for(self.confidence)
+
+    def bounds(self, drawn: Floats) -> tuple[float, float]:
+        """One-sided bounds from resampled figures."""
+        lower, upper = np.quantile(drawn, [1 - self.confidence, self.confidence])
+        return float(lower), float(upper)
+
+
+def _classification(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, how: _How) -> ValidationResult:
     n = len(pairs)
     if name == "accuracy":
         good = sum(right(label, value) for label, value in pairs)
-        lower, upper = 1 - proportion_upper(n - good, n), proportion_upper(good, n)
+        lower = 1 - proportion_upper(n - good, n, confidence=how.confidence)
+        upper = proportion_upper(good, n, confidence=how.confidence)
         return _result(name, good / n, (lower, upper), limit, n, method="Clopper-Pearson")
     classes = {name: number for number, name in enumerate(sorted({repr(label) for label, _ in pairs}))}
     if len(classes) > MAX_CLASSES:
@@ -85,13 +108,12 @@ def _classification(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, s
     for label, value in pairs:
         cells[classes[repr(label)], classes.get(repr(value), other)] += 1
     score = float(_macro(cells[None], name)[0])
-    rng, drawn = np.random.default_rng(seed), []
+    rng, drawn = np.random.default_rng(how.seed), []
     portion = max(1, _DRAWS_AT_ONCE // cells.size)
-    for start in range(0, RESAMPLES, portion):
-        tables = rng.multinomial(n, cells.ravel() / n, size=min(portion, RESAMPLES - start))
+    for start in range(0, how.resamples, portion):
+        tables = rng.multinomial(n, cells.ravel() / n, size=min(portion, how.resamples - start))
         drawn.append(_macro(tables.reshape(-1, *cells.shape), name))
-    lower, upper = np.quantile(np.concatenate(drawn), [1 - CONFIDENCE, CONFIDENCE])
-    return _result(name, score, (float(lower), float(upper)), limit, n, method="bootstrap")
+    return _result(name, score, how.bounds(np.concatenate(drawn)), limit, n, method="bootstrap")
 
 
 def _macro(tables: np.ndarray[Any, np.dtype[np.int64]], name: str) -> Floats:
@@ -112,7 +134,7 @@ def _macro(tables: np.ndarray[Any, np.dtype[np.int64]], name: str) -> Floats:
     return means
 
 
-def _regression(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, seed: int) -> ValidationResult:
+def _regression(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, how: _How) -> ValidationResult:
     labels, values = as_numbers([label for label, _ in pairs]), as_numbers([value for _, value in pairs])
     n = len(labels)
     if name == "r2" and np.isnan(values).any():
@@ -128,12 +150,11 @@ def _regression(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, seed:
         explained: Floats = 1 - errors[rows].mean(axis=1) / np.where(spread > 0, spread, np.inf)
         return explained
 
-    rng, portion = np.random.default_rng(seed), max(1, _DRAWS_AT_ONCE // n)
-    sizes = [min(portion, RESAMPLES - start) for start in range(0, RESAMPLES, portion)]
+    rng, portion = np.random.default_rng(how.seed), max(1, _DRAWS_AT_ONCE // n)
+    sizes = [min(portion, how.resamples - start) for start in range(0, how.resamples, portion)]
     drawn = [measure(rng.integers(0, n, size=(size, n))) for size in sizes]
-    lower, upper = np.quantile(np.concatenate(drawn), [1 - CONFIDENCE, CONFIDENCE])
     score = float(measure(np.arange(n)[None])[0])
-    return _result(name, score, (float(lower), float(upper)), limit, n, method="bootstrap")
+    return _result(name, score, how.bounds(np.concatenate(drawn)), limit, n, method="bootstrap")
 
 
 def _result(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil, log
 from typing import Any, Final
 
 import numpy as np
@@ -17,26 +18,36 @@ from acgs.release.staging.limits import StagingLimits
 from acgs.serving.served import ServedVersion
 from acgs.statistics.bootstrap import paired_bca
 from acgs.statistics.bounds import proportion_upper
-from acgs.statistics.evidence import Verdict
+from acgs.statistics.evidence import CONFIDENCE, Verdict
 
 P95_MISSES: Final = 0.05
 _TYPE: Final = "response_time"
 
 
-def check_response_time(served: ServedVersion, inputs: Sequence[Any], limits: StagingLimits) -> list[ValidationResult]:
-    """Ask `limits.requests` times, one input a request, and judge mean and p95.
+def check_response_time(
+    served: ServedVersion, inputs: Sequence[Any], limits: StagingLimits, *, confidence: float = CONFIDENCE
+) -> list[ValidationResult]:
+    """Ask `limits.requests` times, more if the p95's bound needs them, one input a request; judge mean and p95.
 
     The model is asked by one thread at a time, as a slot does, so that waiting counts. Network and router come on top;
     they are measured when the version takes traffic.
     """
-    seconds, failures = _ask_under_load(served, inputs, limits)
+    requests = max(limits.requests, fewest_requests(confidence))
+    seconds, failures = _ask_under_load(served, inputs, requests, limits.callers)
     if failures:
-        result = could_not_run(_TYPE, "requests under load", f"{failures} of {limits.requests} requests failed")
-        return [result.model_copy(update={"verdict": Verdict.FAIL, "n": limits.requests})]
-    return [_mean(seconds, limits), _p95(seconds, limits)]
+        result = could_not_run(_TYPE, "requests under load", f"{failures} of {requests} requests failed")
+        return [result.model_copy(update={"verdict": Verdict.FAIL, "n": requests})]
+    return [_mean(seconds, limits, confidence), _p95(seconds, limits, confidence)]
 
 
-def _ask_under_load(served: ServedVersion, inputs: Sequence[Any], limits: StagingLimits) -> tuple[list[float], int]:
+def fewest_requests(confidence: float) -> int:
+    """So many that, with none of them slow, the p95 is shown to hold."""
+    return ceil(log(1 - confidence) / log(1 - P95_MISSES))
+
+
+def _ask_under_load(
+    served: ServedVersion, inputs: Sequence[Any], requests: int, callers: int
+) -> tuple[list[float], int]:
     turn, lock = itertools.cycle(inputs), threading.Lock()
 
     def ask(value: Any) -> float | None:
@@ -49,13 +60,13 @@ def _ask_under_load(served: ServedVersion, inputs: Sequence[Any], limits: Stagin
                 return None
         return time.perf_counter() - started
 
-    with ThreadPoolExecutor(limits.callers) as callers:
-        lasted = list(callers.map(ask, itertools.islice(turn, limits.requests)))
+    with ThreadPoolExecutor(callers) as asking:
+        lasted = list(asking.map(ask, itertools.islice(turn, requests)))
     return [seconds for seconds in lasted if seconds is not None], sum(seconds is None for seconds in lasted)
 
 
-def _mean(seconds: list[float], limits: StagingLimits) -> ValidationResult:
-    bounds = paired_bca(np.array(seconds), seed=limits.seed)
+def _mean(seconds: list[float], limits: StagingLimits, confidence: float) -> ValidationResult:
+    bounds = paired_bca(np.array(seconds), confidence=confidence, seed=limits.seed)
     limit = limits.mean_response_seconds
     good, bad = bounds.upper <= limit, bounds.lower > limit
     return ValidationResult(
@@ -73,10 +84,11 @@ def _mean(seconds: list[float], limits: StagingLimits) -> ValidationResult:
     )
 
 
-def _p95(seconds: list[float], limits: StagingLimits) -> ValidationResult:
+def _p95(seconds: list[float], limits: StagingLimits, confidence: float) -> ValidationResult:
     limit, n = limits.p95_response_seconds, len(seconds)
     slow = sum(value > limit for value in seconds)
-    most, least = proportion_upper(slow, n), 1 - proportion_upper(n - slow, n)
+    most = proportion_upper(slow, n, confidence=confidence)
+    least = 1 - proportion_upper(n - slow, n, confidence=confidence)
     good, bad = most <= P95_MISSES, least > P95_MISSES
     p95 = float(np.quantile(seconds, 0.95))
     return ValidationResult(
@@ -87,6 +99,7 @@ def _p95(seconds: list[float], limits: StagingLimits) -> ValidationResult:
         limit=limit,
         unit="s",
         n=n,
-        reason=f"the p95 is {p95 * 1000:.1f} ms; at most {most:.3f} of all requests take more than {limit:g} s (95 %)",
+        reason=f"the p95 is {p95 * 1000:.1f} ms; at most {most:.3f} of all requests take more than {limit:g} s "
+        f"({confidence * 100:.4g} %)",
         details={"slower_than_limit": slow, "method": "Clopper-Pearson on the share of slow requests"},
     )

@@ -22,7 +22,7 @@ from acgs.serving.routing import SemVer
 
 Verdict = Literal["PASS", "FAIL", "INSUFFICIENT"]
 FIRST_FORMAT: Final = "acgs-release-document/1"
-_SINCE_THE_SECOND: Final = ("policy_digest", "data_digest")
+_SINCE_THE_SECOND: Final = ("policy_digest", "data_digest", "attempt", "confidence")
 
 
 class Document(BaseModel):
@@ -42,6 +42,10 @@ class Document(BaseModel):
     constitution_digest: Digest
     policy_digest: Digest | None = Field(None, description="of the rules of the release policy that were in force")
     data_digest: Digest | None = Field(None, description="of the held-out rows")
+    attempt: int | None = Field(
+        None, ge=1, description="at such a document about these files; None: nothing was measured"
+    )
+    confidence: float | None = Field(None, gt=0, lt=1, description="of every bound: repeats are judged more strictly")
     baseline: SemVer | None = Field(None, description="what the candidate was held against")
     verdict: Verdict
     body: dict[str, JsonValue]

@@ -1,10 +1,10 @@
-"""The tables of deployments and their documents."""
+"""The tables of deployments, their documents, and the attempts at these."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text
 
 from acgs.storage.metadata import METADATA
 
@@ -31,4 +31,16 @@ DOCUMENT_TABLE: Final = Table(
     Column("version", Text, nullable=False),
     Column("body", Text, nullable=False),
     Index("ix_release_documents_model", "model", "version", "kind"),
+)
+
+ATTEMPT_TABLE: Final = Table(
+    "release_attempts",
+    METADATA,
+    Column("model", Text, primary_key=True),
+    Column("artifact_digest", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("version", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("begun_at", Text, nullable=False),
 )
