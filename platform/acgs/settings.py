@@ -83,7 +83,7 @@ class Settings(EnvironmentSettings):
         None, alias="ACGS_RELEASE_POLICY", description="YAML or JSON that only its owner may write; default: built in"
     )
     staging_seconds: float = Field(
-        600.0, alias="ACGS_STAGING_SECONDS", gt=0, le=86_400, description="a staging or contract over HTTP may take"
+        600.0, alias="ACGS_STAGING_SECONDS", gt=0, le=86_400, description="a staging or contract may take"
     )
     webhook_secret_path: Path | None = Field(
         None,

@@ -282,7 +282,7 @@ def measured_by(settings: Settings, behaviour: str) -> Any:
     return build_app(opened, hold)
 
 
-def test_a_version_that_crashes_when_it_is_loaded_is_failed_and_the_service_goes_on(
+def test_a_version_that_crashes_when_it_is_loaded_is_not_known_to_be_good_and_the_service_goes_on(
     settings: Settings, trained: tuple[list[str], list[dict[str, Any]]], as_: As
 ) -> None:
     from fastapi.testclient import TestClient
@@ -291,7 +291,7 @@ def test_a_version_that_crashes_when_it_is_loaded_is_failed_and_the_service_goes
     operator = as_("olga", Role.OPERATOR)
     with TestClient(measured_by(settings, "crashes"), root_path=PREFIX) as client:
         staged = client.post(f"{PREFIX}/releases/triage/{first}/stage", json={"rows": rows}, headers=operator).json()
-        assert (staged["document"]["verdict"], staged["document"]["made_by"]) == ("FAIL", "olga")
+        assert (staged["document"]["verdict"], staged["document"]["made_by"]) == ("INSUFFICIENT", "olga")
         assert "died (signal 11)" in staged["document"]["body"]["results"][0]["reason"]
         assert client.get(f"{PREFIX}/documents/{staged['digest']}", headers=operator).status_code == 200
         promote = f"{PREFIX}/releases/triage/{first}/promote"

@@ -362,18 +362,25 @@ def _staging_rows(body: Any) -> list[tuple[object, ...]]:
 
 
 def _contract_rows(body: Any) -> list[tuple[object, ...]]:
+    from acgs.mlops.evidence import NOTHING_MEASURED
     from acgs.release.guards.guard import GuardResult
     from acgs.release.report import leaves
 
+    if NOTHING_MEASURED in body:
+        return [("both versions are loaded and asked", "INSUFFICIENT", 0, body[NOTHING_MEASURED])]
     result = GuardResult.model_validate(body["report"]["result"])
     judged = [(leaf.guard, leaf.verdict, leaf.n, leaf.reason) for leaf in leaves(result)]
     return judged + [(guard, "waived", "", why) for guard, why in body["report"]["waived"].items()]
 
 
 def _manager() -> MLOpsManager:
+    """The manager; versions are loaded in a process of their own, so that none takes the command with it."""
     from acgs.mlops import MLOpsManager
+    from acgs.mlops.staging_process import MeasuringApart
+    from acgs.settings import Settings
 
-    return MLOpsManager()
+    settings = Settings()
+    return MLOpsManager(settings, measuring=MeasuringApart(settings))
 
 
 def _manager_for(permission: Permission) -> MLOpsManager:

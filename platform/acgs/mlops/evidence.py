@@ -12,7 +12,7 @@ from acgs.audit.installation import signing_key
 from acgs.audit.receipts import utc_instant
 from acgs.constitution.lock import LockedConstitution
 from acgs.errors import AcgsError, InvalidInputError
-from acgs.mlops.measuring import Measuring
+from acgs.mlops.measuring import DiedError, Measuring
 from acgs.registry.catalogue import Record
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
@@ -37,6 +37,8 @@ from acgs.settings import Settings
 from acgs.statistics.evidence import Verdict
 
 DocumentKind = Literal["staging", "contract"]
+NOTHING_MEASURED: Final = "nothing_measured"
+"""In the body of a contract whose process died: why. There is no report then."""
 _LONGEST_REASON: Final = 500
 _DONE: Final = {"staging": "staged", "contract": "contract_judged"}
 
@@ -93,10 +95,13 @@ class ReleaseEvidence:
         rules.check_contract(wanted.margins, wanted.waived, rows, staged_on=staged_on)
         before = self.registry.get(f"{facts.name}@{live}")
         draft = _Draft("contract", facts, rules, rows, actor, live)
-        with self._counted(draft) as number:
-            evidence = self.measuring.compare(
-                before, record, rows, seed=wanted.seed, timed_seconds=wanted.timed_seconds
-            )
+        try:
+            with self._counted(draft) as number:
+                evidence = self.measuring.compare(
+                    before, record, rows, seed=wanted.seed, timed_seconds=wanted.timed_seconds
+                )
+        except DiedError as error:
+            return self._sign(draft, Verdict.INSUFFICIENT, {NOTHING_MEASURED: error.message}, attempt=None)
         budget = ErrorBudget(confidence_of(number))
         contract = model_contract(
             evidence, wanted.margins, waived=wanted.waived, waivable=rules.waivable, budget=budget

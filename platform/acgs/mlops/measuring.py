@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Protocol
 
+from acgs.errors import UnavailableError
 from acgs.governance.decision import Governor
 from acgs.registry.catalogue import Record
 from acgs.registry.registry import Registry
@@ -15,6 +16,10 @@ from acgs.release.staging.held_out import HeldOutRow
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import StagingReport, Told, run_staging
 from acgs.serving.served import ServedVersion, load_version
+
+
+class DiedError(UnavailableError):
+    """The process that measured ended without an answer, or had to be ended: nothing is known of the version."""
 
 
 class Measuring(Protocol):
@@ -31,7 +36,7 @@ class Measuring(Protocol):
     def stage(
         self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, confidence: float, told: Told
     ) -> StagingReport:
-        """See `run_staging`."""
+        """See `run_staging`. A version that ends the process that asks it is INSUFFICIENT."""
         ...
 
     def compare(
@@ -40,6 +45,7 @@ class Measuring(Protocol):
         """See `acgs.release.model_evidence.compare`.
 
         Raises:
+            DiedError: one of the two ended the process that asked it.
             AcgsError: a version cannot be had, or does not load.
         """
         ...

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -25,7 +25,7 @@ from acgs.constitution.source import load_locked
 from acgs.errors import AcgsError, InvalidInputError, RateLimitedError, UnavailableError
 from acgs.files import write_atomic
 from acgs.governance.assembly import open_governor
-from acgs.mlops.measuring import MeasuringHere
+from acgs.mlops.measuring import DiedError, MeasuringHere
 from acgs.registry.catalogue import Record
 from acgs.registry.opening import open_registry
 from acgs.release.evidence import Evidence
@@ -34,7 +34,6 @@ from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import StagingReport, Told
 from acgs.settings import Settings
-from acgs.statistics.evidence import Verdict
 
 RETRY_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30
@@ -81,14 +80,6 @@ class _Fault(BaseModel):
         return error
 
 
-class DiedError(UnavailableError):
-    """The process ended without an answer, or had to be ended."""
-
-    def __init__(self, message: str, *, killed_by: int | None) -> None:
-        super().__init__(message)
-        self.killed_by = killed_by
-
-
 class MeasuringApart:
     """One process a request, one request at a time: a second caller is told to come back."""
 
@@ -123,13 +114,12 @@ class MeasuringApart:
     def stage(
         self, record: Record, rows: Sequence[HeldOutRow], limits: StagingLimits, *, confidence: float, told: Told
     ) -> StagingReport:
-        """See `Measuring`. A version that kills the process fails, and one that takes too long does not pass.
+        """See `Measuring`. So is one that takes too long.
 
         Raises:
             RateLimitedError: another one is measured.
             UnavailableError: the process could not do its work.
         """
-        told("a process of its own loads the version and asks it")
         request = _Stage(
             settings=_plain(self._settings),
             reference=record.facts.reference,
@@ -138,11 +128,9 @@ class MeasuringApart:
             confidence=confidence,
         )
         try:
-            return StagingReport.model_validate(self._ask(request))
+            return StagingReport.model_validate(self._ask(request, told))
         except DiedError as error:
             result = could_not_run("health_check", _MEASURE, error.message, n=1)
-            if error.killed_by is not None:
-                result = result.model_copy(update={"verdict": Verdict.FAIL})
             return _without_answers(result, request, self._settings)
 
     def compare(
@@ -152,7 +140,7 @@ class MeasuringApart:
 
         Raises:
             RateLimitedError: another one is measured.
-            DiedError: one of the two killed the process, or it took too long.
+            DiedError: one of the two ended the process, or it took too long.
             AcgsError: a version cannot be had, or does not load.
         """
         request = _Compare(
@@ -163,7 +151,7 @@ class MeasuringApart:
             seed=seed,
             timed_seconds=timed_seconds,
         )
-        return Evidence.model_validate(self._ask(request))
+        return Evidence.model_validate(self._ask(request, lambda _: None))
 
     def close(self) -> None:
         """End the process that runs, if one does, and start no other."""
@@ -172,11 +160,11 @@ class MeasuringApart:
         if running is not None:
             running.kill()
 
-    def _ask(self, request: _Stage | _Compare) -> Any:
+    def _ask(self, request: _Stage | _Compare, told: Told) -> Any:
         try:
             with self.turn(), tempfile.TemporaryDirectory(prefix="acgs-staging-") as folder:
                 answer = Path(folder) / "answer.json"
-                self._run(orjson.dumps(request.model_dump(mode="json")), answer)
+                self._run(orjson.dumps(request.model_dump(mode="json")), answer, told)
                 found = orjson.loads(answer.read_bytes())
         except OSError as error:
             raise UnavailableError(f"no process could measure the version: {error.strerror}") from error
@@ -184,33 +172,66 @@ class MeasuringApart:
             raise _Fault.model_validate(found["fault"]).as_error()
         return found["found"]
 
-    def _run(self, request: bytes, answer: Path) -> None:
-        command = [sys.executable, "-m", self._module, str(answer), str(self._seconds)]
-        # Its own session: a signal from a terminal to this process is not one to it.
-        with subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-        ) as process:
+    def _run(self, request: bytes, answer: Path, told: Told) -> None:
+        progress, its_end = os.pipe()
+        command = [sys.executable, "-m", self._module, str(answer), str(self._seconds), str(its_end)]
+        with _Teller(progress, told):
+            try:
+                # Its own session: a signal from a terminal to this process is not one to it.
+                process = subprocess.Popen(  # noqa: S603 - our own module
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                    pass_fds=(its_end,),
+                )
+            finally:
+                os.close(its_end)
+            self._follow(process, request)
+        if process.returncode < 0:
+            raise DiedError(f"the process that loaded it died (signal {-process.returncode})")
+        if process.returncode or not answer.is_file():
+            raise DiedError(
+                f"the process that loaded it ended without an answer (exit {process.returncode}); see the log"
+            )
+
+    def _follow(self, process: subprocess.Popen[bytes], request: bytes) -> None:
+        with process:
             self._running = process
             try:
                 if self._stops.is_set():
                     process.kill()
                 process.communicate(request, timeout=self._seconds)
             except subprocess.TimeoutExpired:
-                process.kill()
                 raise DiedError(
-                    f"the process that loaded it was not done within {self._seconds:g} s and was ended", killed_by=None
+                    f"the process that loaded it was not done within {self._seconds:g} s (ACGS_STAGING_SECONDS) and "
+                    "was ended"
                 ) from None
             finally:
+                # Also when somebody at a terminal gives up: nobody would wait for it.
+                process.kill()
                 self._running = None
         if self._stops.is_set():
             raise UnavailableError("the service stops, so nothing was found out about the version; ask again later")
-        if process.returncode < 0:
-            number = -process.returncode
-            raise DiedError(f"the process that loaded it died (signal {number})", killed_by=number)
-        if process.returncode or not answer.is_file():
-            raise UnavailableError(
-                f"the process that loaded it ended without an answer (exit {process.returncode}); see the log"
-            )
+
+
+class _Teller:
+    """Tells what the process writes of its progress, line by line, until it ends."""
+
+    def __init__(self, progress: int, told: Told) -> None:
+        self._thread = threading.Thread(target=self._tell, args=(progress, told), daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+    @staticmethod
+    def _tell(progress: int, told: Told) -> None:
+        with open(progress, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                told(line.rstrip("\n"))
 
 
 def _without_answers(result: ValidationResult, request: _Stage, settings: Settings) -> StagingReport:
@@ -232,8 +253,11 @@ def _plain(settings: Settings) -> dict[str, Any]:
     return {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in settings}
 
 
-def answer_request(body: bytes) -> dict[str, Any]:
+def answer_request(body: bytes, told: Told) -> dict[str, Any]:
     """Do what a request asks, in this process.
+
+    Args:
+        told: called with what is being done.
 
     Returns:
         `found`, a report or evidence; or `fault`.
@@ -245,9 +269,7 @@ def answer_request(body: bytes) -> dict[str, Any]:
         here = MeasuringHere(lambda: registry, lambda: open_governor(settings, constitution=constitution))
         if isinstance(request, _Stage):
             record = registry.get(request.reference)
-            report = here.stage(
-                record, request.rows, request.limits, confidence=request.confidence, told=lambda _: None
-            )
+            report = here.stage(record, request.rows, request.limits, confidence=request.confidence, told=told)
             return {"found": report.model_dump(mode="json")}
         evidence = here.compare(
             registry.get(request.baseline),
@@ -266,12 +288,17 @@ def answer_request(body: bytes) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Entry point: `python -m acgs.mlops.staging_process <answer> <seconds>`."""
-    answer, seconds = Path(arguments[0]), float(arguments[1])
+    """Entry point: `python -m acgs.mlops.staging_process <answer> <seconds> <file descriptor of progress>`."""
+    answer, seconds, progress = Path(arguments[0]), float(arguments[1]), int(arguments[2])
     # Were the process that asked gone, nobody else would end this one; the alarm does, in foreign code too.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(seconds) + _GRACE_SECONDS)
-    write_atomic(answer, orjson.dumps(answer_request(sys.stdin.buffer.read())))
+
+    def told(text: str) -> None:
+        with suppress(OSError):
+            os.write(progress, f"{text}\n".encode())
+
+    write_atomic(answer, orjson.dumps(answer_request(sys.stdin.buffer.read(), told)))
     # Threads of libraries must not hold the answer back.
     os._exit(0)
 

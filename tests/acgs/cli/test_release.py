@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from acgs.cli.main import run
-from acgs.mlops import train_and_version_model
+from acgs.mlops import staging_process, train_and_version_model
 from acgs.security.issuing import TokenIssuer
 from acgs.security.roles import Role
 from acgs.settings import Settings
@@ -19,6 +20,8 @@ from tests.acgs.mlops.conftest import Platform, platform
 from tests.acgs.release.test_history import Installation, live_through
 
 __all__ = ["platform"]
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +168,20 @@ def test_the_policy_in_force_is_shown_and_what_is_looser_is_refused(
     for refused in (["policy"], words, ["promote", "triage@1.0.0"]):
         error = spoken(capsys, *refused, code=2)["error"]
         assert (error["field"], "models.triage.most" in error["message"]) == ("release_policy", True)
+
+
+def test_a_version_that_crashes_does_not_take_the_command_with_it(
+    held_out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashing = partial(staging_process.MeasuringApart, module="tests.acgs.mlops.processes.crashes")
+    monkeypatch.setattr(staging_process, "MeasuringApart", crashing)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    words = ["stage", "triage@1.0.0", "--data", held_out]
+    found = spoken(capsys, *words, code=1)["document"]
+    assert (found["verdict"], found["attempt"]) == ("INSUFFICIENT", None)
+    assert "died (signal 11)" in found["body"]["results"][0]["reason"]
+    assert run(["release", *words]) == 1
+    assert "which spends no attempt" in " ".join(capsys.readouterr().out.split())
 
 
 BAD = (

@@ -11,11 +11,16 @@ import pytest
 
 from acgs.errors import InvalidInputError, RateLimitedError, UnavailableError
 from acgs.mlops import MLOpsManager, train_and_version_model
-from acgs.mlops.staging_process import DiedError, MeasuringApart
+from acgs.mlops.measuring import DiedError
+from acgs.mlops.staging_process import MeasuringApart
 from acgs.registry.catalogue import Record
+from acgs.release.requirements import NotReleasableError
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
 from acgs.release.staging.limits import StagingLimits
+from acgs.serving.deployments.documents import Document
+from acgs.serving.deployments.record import RampPlan
 from acgs.settings import Settings
+from tests.acgs.mlops.conftest import Platform
 
 LIMITS = StagingLimits(requests=60, callers=1)
 
@@ -70,9 +75,16 @@ def test_a_version_is_staged_and_compared_in_another_process_as_in_this_one(
     first, rows = version
     second, _ = made(settings, 0.9)
     apart = MeasuringApart(settings)
-    here = MLOpsManager(settings).stage_model("triage", first.facts.version, data=rows, limits=LIMITS).document
-    there = signed_document(settings, apart, version)
+    told: dict[str, list[str]] = {"here": [], "there": []}
+
+    def staged(manager: MLOpsManager, where: str) -> Document:
+        act = manager.stage_model
+        return act("triage", first.facts.version, data=rows, limits=LIMITS, told=told[where].append).document
+
+    here = staged(MLOpsManager(settings), "here")
+    there = staged(MLOpsManager(settings, measuring=apart), "there")
     assert measured(there.body) == measured(here.body)
+    assert told["there"] == told["here"] != []
     assert there.made_by == here.made_by
     evidence = apart.compare(first, second, rows, seed=3, timed_seconds=0.5)
     assert (evidence.baseline.version, evidence.candidate.version) == (first.facts.version, second.facts.version)
@@ -80,17 +92,45 @@ def test_a_version_is_staged_and_compared_in_another_process_as_in_this_one(
     assert len(evidence.quality.queries) == len(rows)
 
 
-@pytest.mark.parametrize("process", ["crashes"], indirect=True)
-def test_a_version_that_kills_the_process_fails_and_that_is_on_record(
-    settings: Settings, process: MeasuringApart, version: tuple[Record, list[HeldOutRow]]
+DEATHS = pytest.mark.parametrize(
+    ("process", "reason"),
+    [
+        ("crashes", "the process that loaded it died (signal 11)"),
+        ("leaves", "the process that loaded it ended without an answer (exit 3); see the log"),
+    ],
+    indirect=["process"],
+)
+
+
+@DEATHS
+def test_a_version_that_ends_the_process_is_not_known_to_be_good_and_that_is_on_record(
+    settings: Settings, process: MeasuringApart, reason: str, version: tuple[Record, list[HeldOutRow]]
 ) -> None:
     document = signed_document(settings, process, version)
-    assert document.verdict == "FAIL"
+    assert (document.verdict, document.attempt) == ("INSUFFICIENT", None)
     (result,) = document.body["results"]
-    assert (result["validation_type"], result["verdict"]) == ("health_check", "FAIL")
-    assert result["reason"] == "the process that loaded it died (signal 11)"
-    with pytest.raises(DiedError, match="signal 11"):
-        process.compare(version[0], version[0], version[1], seed=0, timed_seconds=1.0)
+    assert (result["validation_type"], result["verdict"]) == ("health_check", "INSUFFICIENT")
+    assert result["reason"] == reason
+    with pytest.raises(NotReleasableError, match="says INSUFFICIENT"):
+        MLOpsManager(settings).deploy_model("triage", document.version)
+
+
+@DEATHS
+def test_a_contract_whose_process_ends_is_signed_as_not_known_and_blocks_though_one_passed_before(
+    platform: Platform, process: MeasuringApart, reason: str
+) -> None:
+    here, settings = platform.manager, platform.manager.settings
+    first, held_out = made(settings)
+    second, _ = made(settings, 0.9)
+    for record in (first, second):
+        here.stage_model("triage", record.facts.version, data=held_out, limits=LIMITS)
+    here.deploy_model("triage", first.facts.version, plan=RampPlan(steps=(100,), watch_seconds=0))
+    name = second.facts.version
+    here.check_contract("triage", name, data=held_out, timed_seconds=0.01)
+    died = MLOpsManager(settings, measuring=process).check_contract("triage", name, data=held_out).document
+    assert (died.verdict, died.attempt, died.body) == ("INSUFFICIENT", None, {"nothing_measured": reason})
+    with pytest.raises(NotReleasableError, match=f"says INSUFFICIENT: see 'acgs release document {died.digest()}'"):
+        here.deploy_model("triage", name)
 
 
 @pytest.mark.parametrize("module", ["hangs"])
@@ -100,17 +140,9 @@ def test_a_version_that_never_comes_back_is_ended_and_does_not_pass(
     process = MeasuringApart(settings, module=f"tests.acgs.mlops.processes.{module}", seconds=1.5)
     document = signed_document(settings, process, version)
     assert document.verdict == "INSUFFICIENT"
-    assert "not done within 1.5 s and was ended" in document.body["results"][0]["reason"]
-    with pytest.raises(UnavailableError, match="was ended"):
+    assert "not done within 1.5 s (ACGS_STAGING_SECONDS) and was ended" in document.body["results"][0]["reason"]
+    with pytest.raises(DiedError, match="was ended"):
         process.compare(version[0], version[0], version[1], seed=0, timed_seconds=1.0)
-
-
-@pytest.mark.parametrize("process", ["leaves"], indirect=True)
-def test_a_process_without_an_answer_is_no_finding_about_the_version(
-    process: MeasuringApart, version: tuple[Record, list[HeldOutRow]]
-) -> None:
-    with pytest.raises(UnavailableError, match=r"without an answer \(exit 3\)"):
-        process.stage(version[0], version[1], LIMITS, confidence=0.95, told=lambda _: None)
 
 
 @pytest.mark.parametrize("process", ["hangs"], indirect=True)
