@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from acgs.cli import artifact_keys
 from acgs.cli.output import JSON_OPTION, say, write_fields, write_json, write_table
 from acgs.errors import InvalidInputError
 from acgs.registry.catalogue import split_reference
@@ -41,6 +42,8 @@ app = typer.Typer(
     What changes versions needs a token (ACGS_TOKEN, ACGS_TOKEN_FILE) once 'acgs token issue' has made one.
     Exit codes: 0 done, 1 what was checked does not hold, 2 the input or the registry cannot be used.""",
 )
+
+app.add_typer(artifact_keys.app)
 
 ReferenceArgument = Annotated[str, typer.Argument(help="name@1.2.3, or name for its highest release.")]
 AsJson = Annotated[bool, typer.Option(JSON_OPTION, help="Write one JSON document.")]

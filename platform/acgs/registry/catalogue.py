@@ -30,7 +30,10 @@ class VersionTakenError(AcgsError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A version as kept. `manifest` and `signatures` are JSON; `removed_at` is set once its files were collected."""
+    """A version as kept. `manifest` and `signatures` are JSON; `removed_at` is set once its files were collected.
+
+    The manifest has the artifact's key as it was wrapped last.
+    """
 
     facts: VersionFacts
     manifest: JsonValue
@@ -67,7 +70,7 @@ Make = Callable[[Version], tuple[Record, LifecycleEvent]]
 
 
 class Catalogue(Protocol):
-    """Versions, immutable but for the removal of their files, and holds on them."""
+    """Versions, immutable but for the removal of their files and the wrapping of their keys, and holds on them."""
 
     def register(self, name: str, choose: Choose, make: Make) -> Record:
         """Decide on the number and keep the version, in one step that no other writer overlaps.
@@ -100,6 +103,13 @@ class Catalogue(Protocol):
 
         Raises:
             UnknownVersionError: it is under none.
+        """
+
+    def renew_key(self, name: str, version: str, wrapped: JsonValue, event: LifecycleEvent) -> None:
+        """Keep the artifact's key as it is wrapped now; the manifest stays as it was put.
+
+        Raises:
+            UnknownVersionError: there is no such version.
         """
 
     def remove_files(self, versions: Sequence[tuple[str, str]], event: Callable[[str, str], LifecycleEvent]) -> int:

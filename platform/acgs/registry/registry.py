@@ -109,7 +109,8 @@ class Registry:
         if wanted.version is not None:
             parse(wanted.version)
         self._require_relatives(name, description)
-        manifest = self.artifacts.put(source, progress=progress)
+        # Should the wrapping key have been rotated during a long put, the earlier one may be given up any time.
+        manifest = self.artifacts.rewrap(self.artifacts.put(source, progress=progress))
 
         def make(version: Version) -> tuple[Record, LifecycleEvent]:
             facts = VersionFacts(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, Engine, Row, Select, and_, delete, insert, select, update
 
 from acgs.audit.receipts import utc_instant
@@ -22,11 +23,12 @@ from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
 from acgs.registry.semver import parse, precedence
 from acgs.registry.sql_lifecycle import SUBJECT, append_event
-from acgs.registry.tables import HOLD_TABLE, VERSION_TABLE
+from acgs.registry.tables import HOLD_TABLE, RENEWED_KEY_TABLE, VERSION_TABLE
 from acgs.storage.transactions import reading, writing
 
 _VERSION = VERSION_TABLE.c
 _HOLD = HOLD_TABLE.c
+_RENEWED = RENEWED_KEY_TABLE.c
 _LINE: Final = (
     *(_VERSION.name, _VERSION.version, _VERSION.kind, _VERSION.artifact_digest, _VERSION.artifact_bytes),
     *(_VERSION.constitution_digest, _VERSION.parent, _VERSION.base, _VERSION.created_at, _VERSION.created_by),
@@ -68,7 +70,10 @@ class SqlCatalogue:
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise _unknown(connection, name, spec)
-        return _record(row)
+            renewed = connection.execute(
+                select(_RENEWED.wrapped).where(_RENEWED.name == name, _RENEWED.version == row.version)
+            ).scalar()
+        return _record(row, renewed)
 
     def find(self, name: str | None = None, *, limit: int | None = None) -> list[Summary]:
         """See `Catalogue.find`."""
@@ -93,14 +98,13 @@ class SqlCatalogue:
         """See `Catalogue.records`."""
         query = select(VERSION_TABLE).where(_VERSION.removed_at.is_(None)).order_by(_VERSION.name, _VERSION.precedence)
         with reading(self._engine) as connection:
-            return [_record(row) for row in connection.execute(query)]
+            renewed = {(row.name, row.version): row.wrapped for row in connection.execute(select(RENEWED_KEY_TABLE))}
+            return [_record(row, renewed.get((row.name, row.version))) for row in connection.execute(query)]
 
     def hold(self, name: str, version: str, reason: str, event: LifecycleEvent) -> None:
         """See `Catalogue.hold`."""
         with writing(self._engine, SUBJECT) as connection:
-            known = select(_VERSION.version).where(_VERSION.name == name, _VERSION.version == version)
-            if connection.execute(known).one_or_none() is None:
-                raise _unknown(connection, name, version)
+            _require(connection, name, version)
             _lift(connection, name, version)
             values = {"name": name, "version": version, "reason": reason, "held_at": utc_instant()}
             connection.execute(insert(HOLD_TABLE).values(values))
@@ -111,6 +115,16 @@ class SqlCatalogue:
         with writing(self._engine, SUBJECT) as connection:
             if not _lift(connection, name, version):
                 raise UnknownVersionError(f"{name}@{version} is under no legal hold", field="version")
+            append_event(connection, event)
+
+    def renew_key(self, name: str, version: str, wrapped: JsonValue, event: LifecycleEvent) -> None:
+        """See `Catalogue.renew_key`."""
+        with writing(self._engine, SUBJECT) as connection:
+            _require(connection, name, version)
+            earlier = delete(RENEWED_KEY_TABLE).where(_RENEWED.name == name, _RENEWED.version == version)
+            connection.execute(earlier)
+            values = {"name": name, "version": version, "wrapped": json.dumps(wrapped), "renewed_at": utc_instant()}
+            connection.execute(insert(RENEWED_KEY_TABLE).values(values))
             append_event(connection, event)
 
     def remove_files(self, versions: Sequence[tuple[str, str]], event: Callable[[str, str], LifecycleEvent]) -> int:
@@ -133,6 +147,12 @@ class SqlCatalogue:
 def _highest(name: str, *columns: Any) -> Select[Any]:
     wanted = columns or (_VERSION.version,)
     return select(*wanted).where(_VERSION.name == name).order_by(_VERSION.precedence.desc()).limit(1)
+
+
+def _require(connection: Connection, name: str, version: str) -> None:
+    known = select(_VERSION.version).where(_VERSION.name == name, _VERSION.version == version)
+    if connection.execute(known).one_or_none() is None:
+        raise _unknown(connection, name, version)
 
 
 def _lift(connection: Connection, name: str, version: str) -> bool:
@@ -170,10 +190,12 @@ def _columns(record: Record, key: str) -> dict[str, Any]:
     }
 
 
-def _record(row: Row[Any]) -> Record:
+def _record(row: Row[Any], renewed: str | None) -> Record:
+    """`renewed` stands for the wrapped key in the manifest; None: it was never wrapped anew."""
+    manifest = json.loads(row.manifest)
     return Record(
         facts=VersionFacts.model_validate_json(row.facts),
-        manifest=json.loads(row.manifest),
+        manifest=manifest if renewed is None else {**manifest, "key": json.loads(renewed)},
         signatures=json.loads(row.signatures),
         removed_at=row.removed_at,
     )

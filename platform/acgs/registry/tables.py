@@ -38,6 +38,15 @@ HOLD_TABLE: Final = Table(
     Column("held_at", Text, nullable=False),
 )
 
+RENEWED_KEY_TABLE: Final = Table(
+    "renewed_artifact_keys",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("wrapped", Text, nullable=False),
+    Column("renewed_at", Text, nullable=False),
+)
+
 EVENT_TABLE: Final = Table(
     "lifecycle_events",
     METADATA,

@@ -150,3 +150,24 @@ def test_what_could_never_be_served_becomes_no_version(tmp_path: Path, capsys: p
     (folder / "weights.json").write_text("{}")
     assert refused(capsys, "create", "health", str(folder))["field"] == "name"
     assert spoken(capsys, "list") == []
+
+
+def test_a_wrapping_key_is_rotated_and_given_up_once_nothing_is_under_it(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoken(capsys, "create", "triage", model)
+    first = spoken(capsys, "keys")
+    old = first["present"]
+    assert first["keys"] == {old: 2}
+    new = spoken(capsys, "rotate-key")["key_id"]
+    assert spoken(capsys, "rewrap")["dry_run"]
+    assert run(["registry", "retire-key", old]) == 2
+    done = spoken(capsys, "rewrap", "--apply")
+    assert (done["artifacts"], done["secret"], done["key_id"]) == (1, True, new)
+    assert run(["registry", "rewrap"]) == 0
+    assert f"the keys of 0 artifacts would be wrapped (--apply does it) with {new}" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert run(["registry", "retire-key", old]) == 0
+    assert spoken(capsys, "keys") == {"present": new, "keys": {new: 2}}
+    assert [check["holds"] for check in spoken(capsys, "verify")] == [True]

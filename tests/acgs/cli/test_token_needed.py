@@ -62,7 +62,9 @@ OPEN = {
     "registry verify": READS,
     "registry public-keys": READS,
     "registry ready": READS,
+    "registry keys": READS,
     "release document": READS,
+    "release policy": READS,
     "release status": READS,
     "release history": READS,
     "release verify": FILES,
@@ -96,6 +98,9 @@ GUARDED: dict[str, tuple[Permission, list[str]]] = {
     "registry tag": (Permission.MODEL_CREATE, [VERSION]),
     "registry gc": (Permission.MODEL_COLLECT, ["--apply"]),
     "registry doctor": (Permission.MODEL_COLLECT, ["--repair"]),
+    "registry rotate-key": (Permission.MODEL_COLLECT, []),
+    "registry rewrap": (Permission.MODEL_COLLECT, ["--apply"]),
+    "registry retire-key": (Permission.MODEL_COLLECT, ["0" * 16]),
     "release stage": (Permission.MODEL_RELEASE, [VERSION, "--data", "absent"]),
     "release contract": (Permission.MODEL_RELEASE, [VERSION, "--data", "absent"]),
     "release promote": (Permission.MODEL_RELEASE, [VERSION]),
@@ -105,7 +110,7 @@ GUARDED: dict[str, tuple[Permission, list[str]]] = {
     "webhook remove": (Permission.WEBHOOK_MANAGE, ["nobody"]),
 }
 """With arguments under which a command that is let in ends soon."""
-WITHOUT_FLAG: dict[str, list[str]] = {"registry gc": [], "registry doctor": []}
+WITHOUT_FLAG: dict[str, list[str]] = {"registry gc": [], "registry doctor": [], "registry rewrap": []}
 """Commands that change nothing without a flag."""
 NO_SECRETS = {
     "--log-key": "public",

@@ -159,3 +159,16 @@ def test_a_reference_names_a_model_and_perhaps_a_version(reference: str, parts: 
 def test_half_a_reference_is_refused(reference: str) -> None:
     with pytest.raises(InvalidInputError, match="write name or name@version"):
         split_reference(reference)
+
+
+def test_a_renewed_key_stands_for_the_one_in_the_manifest(register: Register, catalogue: SqlCatalogue) -> None:
+    put, other = register("triage", "1.0.0"), register("triage", "1.1.0")
+    for wrapped in ({"key_id": "k2", "data": "aa"}, {"key_id": "k3", "data": "bb"}):
+        event = LifecycleEvent("model.key.rewrapped", "ada", "triage", "1.0.0")
+        catalogue.renew_key("triage", "1.0.0", dict(wrapped), event)
+        found = catalogue.get("triage", "1.0.0")
+        assert found.manifest == {**dict(put.manifest), "key": wrapped}  # type: ignore[arg-type]
+        assert (found.facts, found.signatures) == (put.facts, put.signatures)
+        assert catalogue.records() == [found, other]
+    with pytest.raises(UnknownVersionError):
+        catalogue.renew_key("triage", "9.9.9", {}, LifecycleEvent("model.key.rewrapped", "ada", "triage", "9.9.9"))

@@ -76,7 +76,8 @@ class KeyFile:
 
     @property
     def key_id(self) -> str:
-        """See `KeyProvider.key_id`."""
+        """See `KeyProvider.key_id`. The file is read each time: another process may have rotated since."""
+        self._keys = _read(self._path)
         return list(self._keys)[-1]
 
     def wrap(self, key: bytes) -> WrappedKey:
@@ -103,6 +104,26 @@ class KeyFile:
             write_atomic(self._path, _text(keys), mode=MODE)
             self._keys = _read(self._path)
             return self.key_id
+
+    def key_ids(self) -> list[str]:
+        """All keys, oldest first; the last wraps."""
+        return list(self._keys)
+
+    def drop(self, key_id: str) -> None:
+        """Take an earlier key out; what is under it cannot be read any more.
+
+        Raises:
+            InvalidInputError: the file does not hold it, or it is the one in use.
+        """
+        with exclusively(self._path):
+            keys = _read(self._path)
+            if key_id not in keys:
+                raise InvalidInputError(f"{self._path.name} does not hold the key {key_id[:64]!r}", field="key_id")
+            if key_id == list(keys)[-1]:
+                raise InvalidInputError(f"{key_id} is in use; rotate first", field="key_id")
+            kept = [key for name, key in keys.items() if name != key_id]
+            write_atomic(self._path, _text(kept), mode=MODE)
+            self._keys = _read(self._path)
 
 
 def unwrap_key(by: bytes, data: bytes) -> bytes:

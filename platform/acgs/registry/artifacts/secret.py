@@ -37,6 +37,17 @@ def registry_secret(blobs: BlobStore, keys: KeyProvider) -> bytes:
     return keys.unwrap(_parse(found.data))
 
 
+def secret_key_id(blobs: BlobStore) -> str | None:
+    """The key under which the secret is; None if there is no secret yet.
+
+    Raises:
+        IntegrityError: what is stored is not what was wrapped.
+        UnavailableError: the store does not answer.
+    """
+    found = blobs.read(POINTER)
+    return None if found is None else _parse(found.data).key_id
+
+
 def rewrap_secret(blobs: BlobStore, keys: KeyProvider) -> bool:
     """Wrap the secret with the provider's present key; False if it is already, or there is none yet.
 

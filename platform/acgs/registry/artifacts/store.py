@@ -14,7 +14,7 @@ from acgs.registry.artifacts.keys import KeyProvider
 from acgs.registry.artifacts.manifest import Manifest
 from acgs.registry.artifacts.putting import Put
 from acgs.registry.artifacts.sealing import LEVEL, Sealer
-from acgs.registry.artifacts.secret import registry_secret, rewrap_secret
+from acgs.registry.artifacts.secret import registry_secret, rewrap_secret, secret_key_id
 from acgs.registry.artifacts.source import source_files
 from acgs.registry.artifacts.transfer import WORKERS, Meter, ProgressCallback
 from acgs.registry.artifacts.verifying import Fault, Finding, Verification
@@ -102,6 +102,15 @@ class ArtifactStore:
             return manifest
         renewed = self._keys.wrap(self._keys.unwrap(manifest.key))
         return Manifest(files=manifest.files, key=renewed)
+
+    @property
+    def key_id(self) -> str:
+        """The provider's key that wraps now."""
+        return self._keys.key_id
+
+    def secret_key_id(self) -> str | None:
+        """The provider's key that wraps the registry's own secret; None before the first put."""
+        return secret_key_id(self._blobs)
 
     def rewrap_secret(self) -> bool:
         """Wrap the registry's own secret with the provider's present key; whether there was a need."""
