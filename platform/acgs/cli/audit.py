@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from acgs.audit.asking import Question, ask, moment
 from acgs.audit.entries import parse_entry
 from acgs.audit.entry_index import find_entry
 from acgs.audit.keys import SigningKey
@@ -181,6 +183,48 @@ def export(
 
 
 @app.command()
+def events(
+    state_dir: StateDir = None,
+    *,
+    subject: Annotated[str | None, typer.Option(help="To what it happened, as in triage@1.2.0, or a key's id.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model, with all its versions.")] = None,
+    kind: Annotated[str | None, typer.Option(help="What happened: 'release.promoted', or 'release' for all.")] = None,
+    by: Annotated[str | None, typer.Option(help="Through whom.")] = None,
+    since: Annotated[str | None, typer.Option(help="A date or time (UTC): then or later.")] = None,
+    until: Annotated[str | None, typer.Option(help="A date or time (UTC): before it.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many, the latest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened to models, releases, keys and tokens, in the order of the log.
+
+    What still waits in a journal is not there yet: `acgs audit sequence` merges it. `prove` an index for others.
+
+    Example: `acgs audit events --model triage --kind release --since 2026-11-01`
+    """
+    question = Question(
+        subject=subject,
+        model=model,
+        kind=kind,
+        actor=by,
+        since=None if since is None else moment(since, "since"),
+        until=None if until is None else moment(until, "until"),
+    )
+    with _failure_exits(as_json):
+        log = AuditLog.open(_audit_directory(state_dir).log)
+        found = deque(ask(log, question), maxlen=limit)
+    if as_json:
+        _write_json([{"index": index, **event.model_dump(mode="json")} for index, event in found])
+        return
+    table = Table("index", "when", "what", "to", "by", "details", title_justify="left")
+    table.title = f"{len(found)} events in a log of {log.size} entries"
+    for index, event in found:
+        details = json.dumps(event.details, ensure_ascii=False)
+        shown = (str(index), event.occurred_at[:19], event.kind, event.subject, event.actor, details)
+        table.add_row(*map(escape, shown))
+    Console().print(table)
+
+
+@app.command()
 def show(state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Show the log's size, root, last checkpoint and public keys, to be kept where this installation cannot write."""
     audit = _audit_directory(state_dir)
@@ -295,5 +339,5 @@ def _show(title: str, fields: dict[str, Any], as_json: bool, *, holds: bool | No
     Console().print(table)
 
 
-def _write_json(value: dict[str, Any]) -> None:
+def _write_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=1))

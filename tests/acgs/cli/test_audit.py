@@ -168,3 +168,24 @@ def test_input_that_cannot_be_used_is_an_error_and_no_verdict(tmp_path: Path, ru
             run("verify", *arguments)
     with pytest.raises(InvalidInputError):
         run("export", "--type", "other")
+
+
+def test_events_are_shown_by_what_is_asked_and_an_index_can_be_proven(
+    audit: AuditDirectory, run: Run, receipt: SignedReceipt
+) -> None:
+    with Journal(audit.journals, "registry-1") as journal:
+        for kind in ("release.started", "release.promoted"):
+            journal.append(Event(kind=kind, actor="olga", subject="triage@1.0.0", details={"n": 1}).entry())
+    run("sequence")
+    shown = json.loads(run("events", "--model", "triage", "--json").output)
+    assert [(e["index"], e["kind"], e["actor"]) for e in shown] == [
+        (41, "release.started", "olga"),
+        (42, "release.promoted", "olga"),
+    ]
+    latest = json.loads(run("events", "--kind", "release", "--limit", "1", "--json").output)
+    assert [e["index"] for e in latest] == [42]
+    assert "3 events in a log of 43 entries" in run("events").output
+    assert json.loads(run("events", "--since", "2999-01-01", "--json").output) == []
+    assert run("prove", shown[0]["index"]).exit_code == 0
+    with pytest.raises(InvalidInputError):
+        run("events", "--until", "tomorrow")

@@ -55,6 +55,7 @@ OPEN = {
     "audit prove": READS,
     "audit export": READS,
     "audit show": READS,
+    "audit events": READS,
     "registry list": READS,
     "registry show": READS,
     "registry fetch": READS,
