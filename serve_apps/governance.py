@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.responses import Response
 
 from acgs.errors import AcgsError, InvalidInputError
+from acgs.governance.citations import MOST_CITATIONS
 from acgs.governance.schema import (
     BatchRequest,
     BatchResponse,
@@ -26,7 +27,9 @@ from acgs.governance.schema import (
     HealthResponse,
     MetricsResponse,
 )
+from acgs.governance.service import price
 from acgs.policy.contract import EvaluateRequest, EvaluateResponse
+from serve_apps.citations import Citer, RetrievalApplication
 from serve_apps.http import caller_of, error_responses, install, read_json, request_body, validated
 from serve_apps.replica import GovernanceReplica, open_replica
 from serve_apps.sequencer import AuditSequencer
@@ -48,6 +51,7 @@ class Governance:
     def __init__(self, second_tier: DeploymentHandle, sequencer: DeploymentHandle) -> None:
         self._sequencer = sequencer
         self._replica: GovernanceReplica = open_replica(os.environ, second_tier.logits.remote)
+        self._citer = Citer(RetrievalApplication(), self._replica.metrics, self._replica.constitution.digest)
         self._log = structlog.get_logger("governance")
 
     @app.post(f"{PREFIX}/evaluate", response_model=GovernanceResponse, responses=REFUSALS,
@@ -57,7 +61,7 @@ class Governance:
 
         async def judge() -> bytes:
             body = await read_json(request, self._replica.settings.max_body_bytes)
-            return await self._judge(validated(GovernanceRequest, body), request)
+            return await self._judge_and_cite(validated(GovernanceRequest, body), request)
 
         return await self._timed(judge)
 
@@ -72,11 +76,12 @@ class Governance:
             if len(batch.requests) > limits.max_batch_size:
                 raise InvalidInputError(f"requests: at most {limits.max_batch_size} in a batch", field="requests")
             # The whole batch is paid for before any of it is judged: all are answered or none.
-            self._replica.limiter.spend(caller_of(request), len(batch.requests))
+            self._replica.limiter.spend(caller_of(request), sum(map(price, batch.requests)))
             answers = []
             for item in batch.requests:
                 answers.append(await self._judge(item, request, paid=True))
                 await asyncio.sleep(0)  # let single requests in between
+            answers = await self._citer.cited(batch.requests, answers)
             return b'{"responses":[' + b",".join(answers) + b"]}"
 
         return await self._timed(judge)
@@ -84,7 +89,12 @@ class Governance:
     @app.post(PREFIX + "/domains/{domain}/evaluate", response_model=GovernanceResponse, responses=REFUSALS,
               openapi_extra={"requestBody": {"content": {JSON: {"schema": {"type": "object"}}}}})  # fmt: skip
     async def evaluate_in_domain(
-        self, domain: str, request: Request, query: str = Query(), include_formal_verification: bool = False
+        self,
+        domain: str,
+        request: Request,
+        query: str = Query(),
+        include_formal_verification: bool = False,
+        citations: int = Query(0, ge=0, le=MOST_CITATIONS),
     ) -> Response:
         """Judge a text given in the URL; the body, if any, is the context."""
 
@@ -97,8 +107,9 @@ class Governance:
                 "context": context,
                 "include_formal_verification": include_formal_verification,
                 "constitutional_hash": self._replica.constitution.label,
+                "citations": citations,
             }
-            return await self._judge(validated(GovernanceRequest, fields), request)
+            return await self._judge_and_cite(validated(GovernanceRequest, fields), request)
 
         return await self._timed(judge)
 
@@ -145,6 +156,10 @@ class Governance:
         """The latest signed checkpoint of the audit log."""
         note = await self._sequencer.checkpoint.remote()
         return Response(note, 200 if note else 503, None, "text/plain; charset=utf-8")
+
+    async def _judge_and_cite(self, governed: GovernanceRequest, request: Request) -> bytes:
+        [answer] = await self._citer.cited([governed], [await self._judge(governed, request)])
+        return answer
 
     async def _judge(self, governed: GovernanceRequest, request: Request, *, paid: bool = False) -> bytes:
         started = time.perf_counter()

@@ -48,6 +48,16 @@ class Retrieval:
         answer = await self._service.search(validated(SearchRequest, body), caller_of(request))
         return Response(orjson.dumps(answer), 200, None, JSON)
 
+    async def passages(self, search: dict[str, Any]) -> dict[str, Any]:
+        """The same for another application of the platform, over a handle: it has charged its caller already.
+
+        Raises:
+            AcgsError: nothing was searched; the message says why.
+        """
+        from acgs.retrieval.schema import SearchRequest
+
+        return await self._service.search(validated(SearchRequest, search), None)
+
     @app.get("/ready", responses=error_responses(503))
     async def ready(self) -> Response:
         """What is in force; 503 while nothing can be searched."""

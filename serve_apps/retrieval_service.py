@@ -93,14 +93,18 @@ class RetrievalService:
             self._reason = "a path of the configuration cannot be used"
             self._log.error("configuration refused", error_type=type(error).__name__)
 
-    async def search(self, request: SearchRequest, caller: str) -> dict[str, Any]:
+    async def search(self, request: SearchRequest, caller: str | None) -> dict[str, Any]:
         """Search, and put the search on record where the caller wants a receipt.
+
+        Args:
+            caller: whose rate it spends; None if another application had it paid for.
 
         Raises:
             AcgsError: nothing was searched; the message says why.
         """
         self._constitution.require(request.constitutional_hash)
-        self._limiter.spend(caller, 1)
+        if caller is not None:
+            self._limiter.spend(caller, 1)
         serving = self._serving
         if serving is None:
             raise UnavailableError(self._reason)

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from acgs.governance.citations import MOST_CITATIONS, Citations
+
 Mode = Literal["basic", "production", "comprehensive", "audit"]
 
 
@@ -22,6 +24,12 @@ class GovernanceRequest(_Schema):
     include_formal_verification: bool = False
     constitutional_hash: str = "cdd01ef066bc6cf2"
     mode: Mode | None = Field(None, description="'comprehensive' asks the second tier where the first is uncertain")
+    citations: int = Field(
+        0,
+        ge=0,
+        le=MOST_CITATIONS,
+        description="passages of the retrieval application's corpus to cite beside the decision",
+    )
 
 
 class BatchRequest(_Schema):
@@ -86,6 +94,7 @@ class GovernanceResponse(_Schema):
         description="hex; SHA-256 of nonce and canonical request is the receipt's request_digest"
     )
     audit_leaf: str
+    citations: Citations | None = Field(None, description="present only where the request asks for citations")
 
 
 class BatchResponse(_Schema):

@@ -29,6 +29,9 @@ from acgs.settings import Settings
 HIT_COST = 0.1
 """Share of a request that a cache hit takes from the caller's rate."""
 
+SEARCH_COST = 1
+"""What the search for citations takes from it besides."""
+
 _NONCE_BYTES = 16
 
 SecondTierScorer = Callable[[list[str]], Awaitable[NDArray[np.float32]]]
@@ -46,6 +49,11 @@ class Limiter(Protocol):
 
     def spend(self, caller: str, cost: float = 1) -> None:
         """Take `cost` requests."""
+
+
+def price(request: GovernanceRequest, *, hit: bool = False) -> float:
+    """What a request takes from its caller's rate."""
+    return (HIT_COST if hit else 1) + (SEARCH_COST if request.citations else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class GovernanceService:
         key = self._cache_key(canonical, mode, request.include_formal_verification)
         core = None if mode == "audit" else await self._cache.get(key)
         if caller is not None:
-            self._limiter.spend(caller, 1 if core is None else HIT_COST)
+            self._limiter.spend(caller, price(request, hit=core is not None))
         if core is not None:
             return await self._record_and_answer(core, canonical, started, hit=True)
         core, lasting = await self._decide(request, context, mode)

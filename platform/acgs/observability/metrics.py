@@ -27,6 +27,8 @@ ERROR_TYPES = (
 CLIENT_ERRORS = frozenset({"validation", "constitution_mismatch", "rate_limit"})
 """Refusals that the caller can mend."""
 
+CITATION_STATUSES = ("found", "nothing_found", "unavailable")
+
 _MALFORMED = frozenset({"not_json", "body_too_large"})
 
 _WINDOW = 4096
@@ -77,6 +79,9 @@ class GovernanceMetrics:
         self._hits = Counter("governance_cache_hits_total", "Cache hits", registry=registry)
         self._misses = Counter("governance_cache_misses_total", "Cache misses", registry=registry)
         self._fallbacks = Counter("governance_rule_fallbacks_total", "Rulings by the local fallback", registry=registry)
+        self._citations = Counter(
+            "governance_citations_total", "Decisions asked to cite passages", ["status"], registry=registry
+        )
         in_force = Gauge(
             "governance_constitution_info",
             "The constitution in force",
@@ -87,6 +92,8 @@ class GovernanceMetrics:
         in_force.labels(constitutional_hash).set(1)
         for error_type in ERROR_TYPES:
             self._errors.labels(error_type)
+        for status in CITATION_STATUSES:
+            self._citations.labels(status)
         self._window: deque[tuple[float, float, bool, bool | None, bool]] = deque(maxlen=_WINDOW)
 
     def decided(self, domain: str, result: str, *, confidence: float, seconds: float, now: float, hit: bool) -> None:
@@ -109,6 +116,10 @@ class GovernanceMetrics:
     def fell_back(self) -> None:
         """Count a ruling by the fallback."""
         self._fallbacks.inc()
+
+    def cited(self, status: str) -> None:
+        """Count a search for citations by one of `CITATION_STATUSES`."""
+        self._citations.labels(status).inc()
 
     def recent(self) -> Recent:
         """Figures over at most the last 4,096 requests. No data is None, never a pass."""

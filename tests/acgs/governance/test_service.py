@@ -27,7 +27,7 @@ from acgs.errors import (
 from acgs.governance.answer import answer_core
 from acgs.governance.decision import Governor
 from acgs.governance.schema import GovernanceRequest, GovernanceResponse
-from acgs.governance.service import HIT_COST, GovernanceService
+from acgs.governance.service import HIT_COST, SEARCH_COST, GovernanceService
 from acgs.observability.metrics import GovernanceMetrics
 from acgs.policy.cache import MemoryCache
 from acgs.policy.engine import RuleInput, RuleViolation
@@ -255,6 +255,26 @@ def test_a_miss_spends_one_request_of_the_rate_and_a_hit_a_tenth(bench: Bench) -
     bench.ask(caller="bob")
     assert bench.limiter.spent == [("alice", 1), ("bob", HIT_COST)]
     assert HIT_COST == 0.1
+
+
+def test_the_search_for_citations_is_paid_for_with_the_decision(bench: Bench) -> None:
+    bench.ask(caller="alice", citations=3)
+    bench.ask(caller="bob", citations=1)
+    assert bench.limiter.spent == [("alice", 1 + SEARCH_COST), ("bob", HIT_COST + SEARCH_COST)]
+
+
+@pytest.mark.parametrize("query", [BENIGN, HARMFUL, UNCLEAR])
+def test_asking_for_citations_changes_nothing_of_the_decision_its_cache_or_its_receipt(
+    build: Build, query: str
+) -> None:
+    bench = build()
+    plain, asked = bench.ask(query), bench.ask(query, citations=5)
+    assert core_of(asked) == core_of(plain)
+    assert asked["cache_hit"] is True
+    assert asked.keys() == plain.keys()
+    assert "citations" not in plain
+    first, second = (receipt.fields.keys() for receipt in bench.recorder.kept)
+    assert first == second
 
 
 def test_a_caller_without_rate_left_gets_no_decision_and_no_record(bench: Bench) -> None:

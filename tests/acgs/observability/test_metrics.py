@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from acgs.observability.metrics import ERROR_TYPES, LATENCY_BUCKETS, GovernanceMetrics
+from acgs.observability.metrics import CITATION_STATUSES, ERROR_TYPES, LATENCY_BUCKETS, GovernanceMetrics
 
 LABEL = "cdd01ef066bc6cf2"
 
@@ -119,6 +119,13 @@ def test_an_unknown_kind_of_error_counts_as_one_of_evaluation(metrics: Governanc
     found = values(metrics.exposition())
     assert found["governance_errors_total|error_type=evaluation"] == 1
     assert "something new" not in metrics.exposition().decode()
+
+
+def test_citations_are_counted_by_status_from_the_first_scrape(metrics: GovernanceMetrics) -> None:
+    metrics.cited("unavailable")
+    found = values(metrics.exposition())
+    counts = {status: found[f"governance_citations_total|status={status}"] for status in CITATION_STATUSES}
+    assert counts == {"found": 0, "nothing_found": 0, "unavailable": 1}
 
 
 def test_latency_is_counted_from_a_tenth_of_a_millisecond(metrics: GovernanceMetrics) -> None:
