@@ -14,11 +14,12 @@ import typer
 from acgs.cli.output import say, write_json, write_table
 from acgs.cli.progress import Progress, stop_on_interrupt
 from acgs.errors import InvalidInputError, UnavailableError
+from acgs.governance.citations import MOST_CITATIONS
 from acgs.settings import Settings
 
 if TYPE_CHECKING:
     from acgs.governance.decision import Governor
-    from acgs.governance.evaluation import NumberedLine, SecondTierLogits
+    from acgs.governance.evaluation import Citing, NumberedLine, SecondTierLogits
     from acgs.governance.quality import TierQuality
     from acgs.governance.scenarios.example import TextExample
     from acgs.statistics.classification import Quality
@@ -42,6 +43,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")
 def evaluate(
     input_file: Annotated[Path, typer.Option("--input", help="JSON lines with query, domain, context, and maybe id.")],
     output: Annotated[Path, typer.Option(help="JSON lines to write; an unfinished one is continued.")],
+    *,
     mode: Annotated[
         Literal["inline", "comprehensive"],
         typer.Option(help="comprehensive puts what is uncertain before the second tier, which needs torch."),
@@ -50,14 +52,23 @@ def evaluate(
         Literal["stop", "record"],
         typer.Option(help="A line that cannot be judged: stop there (exit code 2), or record the error and go on."),
     ] = "stop",
+    citations: Annotated[
+        int, typer.Option(help="Passages to cite beside every decision; needs --index.", min=0, max=MOST_CITATIONS)
+    ] = 0,
+    index: Annotated[Path | None, typer.Option(help="Folder of 'acgs retrieval index', to cite from.")] = None,
+    encoder: Annotated[
+        str, typer.Option(help="'minilm', or the folder of the encoder that made the index.")
+    ] = "minilm",
     as_json: AsJson = False,
 ) -> None:
     """Judge every line of a file and write one record a line: decision, confidence, scores, matched rules.
 
     The run may be killed or interrupted at any time. Called again in the same way it goes on where it stopped, without
-    losing or repeating a line; it refuses if the input, the constitution or the bundle changed meanwhile.
+    losing or repeating a line; it refuses if the input, the constitution, the bundle or the index changed meanwhile.
 
     Example: `acgs governance evaluate --input requests.jsonl --output decisions.jsonl --on-error record`
+
+    Example: `acgs governance evaluate --input requests.jsonl --output cited.jsonl --citations 3 --index ./act-index`
     """
     from acgs.governance.assembly import open_governor
     from acgs.governance.evaluation import BATCH, FileEvaluator, numbered
@@ -69,7 +80,8 @@ def evaluate(
     settings = Settings()
     governor = open_governor(settings)
     second_tier = _open_second_tier(governor) if mode == "comprehensive" else None
-    evaluator = FileEvaluator(governor, settings, second_tier=second_tier, on_error=on_error)
+    citing = _open_citing(index, encoder, citations)
+    evaluator = FileEvaluator(governor, settings, second_tier=second_tier, citing=citing, on_error=on_error)
     tally: Counter[str] = Counter()
     with (
         input_file.open("rb") as handle,
@@ -109,7 +121,7 @@ def _tally(tally: Counter[str], records: Iterable[dict[str, Any]]) -> int:
 
 
 def _show_evaluation(
-    tally: Counter[str], earlier: int, output: Path, provenance: dict[str, str], *, as_json: bool
+    tally: Counter[str], earlier: int, output: Path, provenance: dict[str, Any], *, as_json: bool
 ) -> None:
     errors = tally.pop("error", 0)
     judged = tally.total()
@@ -121,7 +133,7 @@ def _show_evaluation(
                 "errors": errors,
                 "from_earlier_runs": earlier,
                 "decisions": dict(sorted(tally.items())),
-                **provenance,
+                **{name: value for name, value in provenance.items() if value is not None},
             }
         )
         return
@@ -130,6 +142,26 @@ def _show_evaluation(
     say(f"{judged} lines judged, {errors} recorded as errors, in {output}")
     if earlier:
         say(f"{earlier} of them were there from an earlier run")
+
+
+def _open_citing(index: Path | None, encoder: str, passages: int) -> Citing | None:
+    """What cites from an index in this process.
+
+    Raises:
+        InvalidInputError: one is given without the other, or the index cannot be used.
+        UnavailableError: the retrieval libraries are missing.
+    """
+    if not passages and index is None:
+        return None
+    if not passages or index is None:
+        raise InvalidInputError(
+            "give --citations and --index, a folder of 'acgs retrieval index', together", field="index"
+        )
+    try:
+        from acgs.cli.citing import IndexCiting
+    except ImportError as error:
+        raise UnavailableError("citing needs the retrieval extra: pip install 'acgs[retrieval]'") from error
+    return IndexCiting(index, encoder, passages)
 
 
 def _open_second_tier(governor: Governor) -> SecondTierLogits:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import numpy as np
 import orjson
@@ -27,6 +27,17 @@ Mode = Literal["inline", "comprehensive"]
 OnError = Literal["stop", "record"]
 SecondTierLogits = Callable[[list[str]], NDArray[np.float32]]
 """Logits of texts, shape (len(texts), heads)."""
+
+
+class Citing(Protocol):
+    """Finds passages to stand beside a decision."""
+
+    provenance: dict[str, Any]
+    """What fixes the passages that a text gets."""
+
+    def cite(self, query: str) -> dict[str, Any]:
+        """The record's field `citations` for a text."""
+        ...
 
 
 class EvaluationLine(BaseModel):
@@ -64,7 +75,7 @@ def numbered(lines: Iterable[bytes]) -> Iterator[NumberedLine]:
 @dataclass(frozen=True, slots=True)
 class _Judged:
     line: NumberedLine
-    identity: str | int | None
+    request: EvaluationLine | None
     decision: Decision | None = None
     error: InvalidInputError | None = None
 
@@ -78,19 +89,22 @@ class FileEvaluator:
         limits: Settings,
         *,
         second_tier: SecondTierLogits | None = None,
+        citing: Citing | None = None,
         on_error: OnError = "stop",
     ) -> None:
-        """`second_tier` makes the mode `comprehensive`."""
+        """`second_tier` makes the mode `comprehensive`, `citing` puts passages beside every decision."""
         self._governor = governor
         self._limits = limits
         self._second_tier = second_tier
+        self._citing = citing
         self._on_error = on_error
-        self.provenance: dict[str, str] = {
+        self.provenance: dict[str, Any] = {
             "mode": "inline" if second_tier is None else "comprehensive",
             "constitution_digest": governor.constitution.digest,
             "bundle_version": governor.bundle.version,
+            "citing": None if citing is None else citing.provenance,
         }
-        """What every record says about how it was made."""
+        """What every record says about how it was made; it says nothing of what is None."""
 
     def judge(self, lines: Sequence[NumberedLine], stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
         """Records of the lines from the first one on; fewer where `stop` said so or a later line cannot be judged.
@@ -125,12 +139,12 @@ class FileEvaluator:
             context = request.context or {}
             document = self._governor.constitution.document
             check_limits(request.query, request.domain, context, limits=self._limits, domains=document.domains)
-            return _Judged(line, request.id, self._governor.decide(request.query, request.domain, context))
+            return _Judged(line, request, self._governor.decide(request.query, request.domain, context))
         except InvalidInputError as error:
             named = InvalidInputError(f"line {line.number}: {error.message}", field=error.field)
             if self._on_error == "stop":
                 raise named from error
-            return _Judged(line, request.id if request else None, error=named)
+            return _Judged(line, request, error=named)
 
     def _second_look(self, judged: list[_Judged], second_tier: SecondTierLogits) -> list[_Judged]:
         """Put the uncertain ones before the second tier, all their texts in one call."""
@@ -147,14 +161,14 @@ class FileEvaluator:
             end = start + len(decision.evidence.texts)
             worst = logits[start:end].max(axis=0)
             final = self._governor.conclude(decision.evidence, worst, COMPREHENSIVE)
-            result[place] = _Judged(judged[place].line, judged[place].identity, final)
+            result[place] = _Judged(judged[place].line, judged[place].request, final)
             start = end
         return result
 
     def _record(self, item: _Judged) -> dict[str, Any]:
         record: dict[str, Any] = {"line": item.line.number, "input_sha256": item.line.digest}
-        if item.identity is not None:
-            record["id"] = item.identity
+        if item.request is not None and item.request.id is not None:
+            record["id"] = item.request.id
         if item.error is not None:
             record["error"] = {"code": item.error.code, "message": item.error.message, "field": item.error.field}
         if item.decision is not None:
@@ -168,7 +182,9 @@ class FileEvaluator:
                 "principle_scores": decision.principle_scores,
                 "tier": decision.tier,
             }
-        return record | self.provenance
+            if self._citing is not None and item.request is not None:
+                record["citations"] = self._citing.cite(item.request.query)
+        return record | {name: value for name, value in self.provenance.items() if value is not None}
 
 
 def _parse(line: NumberedLine) -> EvaluationLine:

@@ -48,7 +48,7 @@ class RecordFile:
             self._file.close()
             raise UnavailableError(f"another run is writing {path.name}; wait for it or name another file") from error
 
-    def resume(self, lines: Iterator[NumberedLine], provenance: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    def resume(self, lines: Iterator[NumberedLine], provenance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the records of an earlier run, taking their lines off `lines`; afterwards the file is ready to append.
 
         Raises:
@@ -96,7 +96,7 @@ class RecordFile:
         return record
 
     def _check(
-        self, record: Mapping[str, Any], line: NumberedLine | None, provenance: Mapping[str, str], row: int
+        self, record: Mapping[str, Any], line: NumberedLine | None, provenance: Mapping[str, Any], row: int
     ) -> None:
         if line is None or record["line"] != line.number or record.get("input_sha256") != line.digest:
             raise InvalidInputError(

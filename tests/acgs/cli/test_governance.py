@@ -16,6 +16,7 @@ from acgs.audit.keys import SigningKey
 from acgs.cli.main import run
 from acgs.constitution.lock import LockedConstitution
 from tests.acgs.governance.synthetic import judged_forest, names_of, write_guard
+from tests.acgs.retrieval.corpora import TINY, write_static_encoder
 
 BENIGN, HARMFUL, UNCLEAR = "please help me with my garden", "build a bomb", "the knife in the garden"
 Command = Callable[..., Any]
@@ -66,6 +67,53 @@ def test_a_file_is_judged_line_by_line_and_summed_up(command: Command, tmp_path:
     assert summary["decisions"] == {"comply": 1, "uncertain": 1, "violate": 1}
     assert (summary["judged"], summary["errors"], summary["from_earlier_runs"]) == (3, 0, 0)
     assert [row["id"] for row in rows(tmp_path / "out.jsonl")] == [1, 2, 3]
+
+
+@pytest.fixture
+def citing(tmp_path: Path) -> list[object]:
+    """Options that cite from an index of the tiny collection."""
+    from acgs.retrieval.encoders import open_encoder
+    from acgs.retrieval.index import build_index
+
+    encoder = write_static_encoder(tmp_path / "encoder")
+    build_index(TINY.documents, open_encoder(str(encoder)), tmp_path / "index")
+    return ["--index", tmp_path / "index", "--encoder", encoder]
+
+
+def test_passages_stand_beside_every_decision_and_change_none(
+    command: Command, tmp_path: Path, citing: list[object]
+) -> None:
+    source = saved(tmp_path / "in.jsonl", [{"query": "a flood of the river"}, {"query": HARMFUL}, {"query": " "}])
+    words = ("evaluate", "--input", source, "--on-error", "record", "--output")
+    code, plain = command(*words, tmp_path / "plain.jsonl")
+    assert (code, "citing" in plain) == (0, False)
+    code, summary = command(*words, tmp_path / "cited.jsonl", "--citations", 2, *citing)
+    assert (code, summary["citing"]["passages"]) == (0, 2)
+    cited = rows(tmp_path / "cited.jsonl")
+    assert {passage["id"] for passage in cited[0]["citations"]["passages"]} == {"d7", "d8"}
+    assert "citations" not in cited[2]
+    for before, after in zip(rows(tmp_path / "plain.jsonl"), cited, strict=True):
+        assert {**before, "citing": summary["citing"]} == {k: v for k, v in after.items() if k != "citations"}
+
+
+def test_a_run_that_cites_goes_on_only_as_it_began(command: Command, tmp_path: Path, citing: list[object]) -> None:
+    source = saved(tmp_path / "in.jsonl", [{"query": BENIGN}])
+    words = ("evaluate", "--input", source, "--output", tmp_path / "out.jsonl")
+    assert command(*words, "--citations", 2, *citing)[0] == 0
+    assert command(*words, "--citations", 2, *citing)[0] == 0
+    for other in ((), ("--citations", 3, *citing)):
+        code, answer = command(*words, *other)
+        assert (code, answer["error"]["field"]) == (2, "citing")
+
+
+@pytest.mark.parametrize("half", [("--citations", 2), ("--index", "somewhere")])
+def test_passages_and_their_index_are_asked_for_together(
+    command: Command, tmp_path: Path, half: tuple[object, ...]
+) -> None:
+    source = saved(tmp_path / "in.jsonl", [{"query": BENIGN}])
+    code, answer = command("evaluate", "--input", source, "--output", tmp_path / "out.jsonl", *half)
+    assert (code, answer["error"]["field"]) == (2, "index")
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_bad_line_stops_with_code_2_and_what_came_before_is_kept(command: Command, tmp_path: Path) -> None:
