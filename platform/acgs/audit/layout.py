@@ -30,6 +30,11 @@ class AuditDirectory:
         return self.root / "log.pub"
 
     @property
+    def retired_keys(self) -> Path:
+        """Earlier signing keys' public halves, each with until when it counts."""
+        return self.root / "retired-keys.json"
+
+    @property
     def signing_key(self) -> Path:
         """The key file of an installation that names no other (`ACGS_SIGNING_KEY`)."""
         return self.root / "signing-key.pem"

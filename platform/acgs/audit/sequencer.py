@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from acgs.audit.entry_index import INDEX_FILE, EntryIndex
 from acgs.audit.journal_reader import read_batch, remove_merged
+from acgs.audit.key_ring import read_ring
 from acgs.audit.keys import SigningKey
 from acgs.audit.layout import DEFAULT_ORIGIN, AuditDirectory
 from acgs.audit.log import AuditLog
@@ -45,6 +46,8 @@ def sequence(
 ) -> SequenceReport:
     """Merge what the journals hold, sign a checkpoint, and delete journals that nobody needs any more.
 
+    The last checkpoint may be signed by a key that this one replaced (`rotate_signing_key`), or by `retired_keys`.
+
     Raises `UnavailableError` if another sequencer is at work, and `IntegrityError` if the log or its previous
     checkpoint does not hold (nothing is signed) or a journal is damaged (all that is whole is merged and signed first;
     the damaged file stays as it is).
@@ -60,7 +63,8 @@ def sequence(
             writer.append(fresh, batch.positions)
             index.catch_up(writer.log)
             batch = read_batch(audit.journals, writer.log.state.journals, batch_entries)
-        checkpoint = writer.publish_checkpoint(key, retired_keys)
+        rotated = (VerifierKey(origin, record.key) for record in read_ring(audit, key.public).retired)
+        checkpoint = writer.publish_checkpoint(key, [*retired_keys, *rotated])
         removed = remove_merged(audit.journals, writer.log.state.journals)
         if batch.damaged:
             places = ", ".join(f"{name} at byte {offset}" for name, offset in sorted(batch.damaged.items()))

@@ -17,6 +17,8 @@ from rich.table import Table
 from acgs.audit.asking import Question, ask, moment
 from acgs.audit.entries import parse_entry
 from acgs.audit.entry_index import find_entry
+from acgs.audit.installation import audit_directory
+from acgs.audit.key_ring import read_ring
 from acgs.audit.keys import SigningKey
 from acgs.audit.layout import DEFAULT_ORIGIN, AuditDirectory
 from acgs.audit.log import AuditLog
@@ -24,10 +26,12 @@ from acgs.audit.merkle import leaf_hash
 from acgs.audit.notes import VerifierKey
 from acgs.audit.proofs import InclusionProof, prove_inclusion, verify_proof
 from acgs.audit.receipts import parse_receipt, verify_receipt
+from acgs.audit.rotation import rotate_signing_key
 from acgs.audit.sequencer import sequence as merge_journals
 from acgs.audit.trust import publish_key, published_keys, trusted_keys
 from acgs.audit.verification import verify_growth, verify_log
 from acgs.errors import IntegrityError, InvalidInputError
+from acgs.security.callers import login_name
 from acgs.settings import Settings
 
 VERIFICATION_FAILED = 1
@@ -222,6 +226,45 @@ def events(
         shown = (str(index), event.occurred_at[:19], event.kind, event.subject, event.actor, details)
         table.add_row(*map(escape, shown))
     Console().print(table)
+
+
+@app.command()
+def keys(state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """List the keys whose signatures count, the one in force first, with until when and to which place in the log."""
+    audit = _audit_directory(state_dir)
+    with _failure_exits(as_json):
+        ring = read_ring(audit, SigningKey.load(Settings().signing_key_path or audit.signing_key).public)
+    rows = [{"key_id": ring.present.key_id, "since": ring.retired[0].until if ring.retired else None}]
+    rows += [
+        {"key_id": r.key.key_id, "since": r.since, "until": r.until, "log_size": str(r.log_size)} for r in ring.retired
+    ]
+    if as_json:
+        _write_json(rows)
+        return
+    table = Table("key", "since", "until", "counts for entries below", title="Signing keys", title_justify="left")
+    for row in rows:
+        table.add_row(*(row.get(name) or "" for name in ("key_id", "since", "until", "log_size")))
+    Console().print(table)
+
+
+@app.command("rotate-key")
+def rotate_key(as_json: AsJson = False) -> None:
+    """Sign with a new key from now on, while the platform is stopped.
+
+    What the earlier key signed still verifies if the log held it by now; what it signs later never does. Give the new
+    key to whoever verifies: `acgs registry public-keys`, `acgs audit show`. The ECDSA key of the public tool stays.
+    """
+    from acgs.registry.opening import open_registry
+
+    settings = Settings()
+    audit = audit_directory(settings)
+    path = settings.signing_key_path or audit.signing_key
+    with _failure_exits(as_json):
+        # What a crash kept out of the log would not count for what the earlier key signed.
+        open_registry(settings).carry_over()
+        retired = rotate_signing_key(audit, path, actor=login_name())
+    told = {"key_id": retired.successor, "retired": retired.key.key_id, "log_size": retired.log_size}
+    _show("Signs from now on", told, as_json)
 
 
 @app.command()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from acgs.audit.installation import signing_key
+from acgs.audit.installation import audit_directory, signing_key
+from acgs.audit.key_ring import read_ring
 from acgs.audit.receipts import utc_instant
 from acgs.constitution.lock import LockedConstitution
 from acgs.errors import AcgsError, InvalidInputError
@@ -17,7 +18,7 @@ from acgs.registry.catalogue import Record
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
 from acgs.registry.registry import Registry
-from acgs.release.approvals import OVERRIDE, approvals_from
+from acgs.release.approvals import approvals_from
 from acgs.release.attempts import confidence_of
 from acgs.release.documents import sign_document
 from acgs.release.guards.guard import ErrorBudget
@@ -29,6 +30,7 @@ from acgs.release.requirements import Case
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import Told
+from acgs.release.trust import JUDGED, OVERRIDE, STAGED, TELLING, Trust, places_of
 from acgs.serving.deployments.attempts import Attempt, AttemptStore
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.store import DeploymentStore
@@ -40,7 +42,7 @@ DocumentKind = Literal["staging", "contract"]
 NOTHING_MEASURED: Final = "nothing_measured"
 """In the body of a contract whose process died: why. There is no report then."""
 _LONGEST_REASON: Final = 500
-_DONE: Final = {"staging": "staged", "contract": "contract_judged"}
+_DONE: Final = {"staging": STAGED, "contract": JUDGED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,18 @@ class ReleaseEvidence:
             approvals=approvals_from(events),
         )
 
+    def trust(self, model: str) -> Trust:
+        """The keys that count for what was signed of a model.
+
+        Raises:
+            IntegrityError: the list of retired keys, or the audit log, does not hold.
+        """
+        ring = read_ring(audit_directory(self.settings), signing_key(self.settings).public)
+        if not ring.retired:
+            return Trust(ring)
+        events = self.registry.events.events(name=model, kinds=TELLING)
+        return Trust(ring, places_of((e.kind, e.details, self.registry.place(e)) for e in events))
+
     def _rules(self, record: Record) -> ModelRules:
         return read_policy(self.settings.release_policy_path).rules_for(record.facts.name)
 
@@ -170,7 +184,7 @@ class ReleaseEvidence:
         signed = sign_document(document, signing_key(self.settings))
         told = {"verdict": verdict.value, "baseline": draft.baseline, "attempt": attempt}
         details = {"document": document.digest(), **told}
-        event = LifecycleEvent(f"release.{_DONE[draft.kind]}", actor, facts.name, facts.version, dict(details))
+        event = LifecycleEvent(_DONE[draft.kind], actor, facts.name, facts.version, dict(details))
         self.deployments.add_document(signed, event)
         self.registry.carry_over()
         return signed

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from acgs.audit.installation import audit_directory, signing_key
+from acgs.audit.key_ring import read_ring
 from acgs.audit.layout import DEFAULT_ORIGIN
 from acgs.audit.notes import VerifierKey
 from acgs.audit.receipts import utc_instant
@@ -235,7 +236,7 @@ class MLOpsManager:
         record = self.registry.get(f"{model_name}@{version}")
         if record.removed_at is not None:
             raise InvalidInputError(f"the files of {record.facts.reference} were removed", field="version")
-        grounds = judge(self._evidence.case(record, actor), signing_key(self.settings).public)
+        grounds = judge(self._evidence.case(record, actor), self._evidence.trust(model_name))
         target = Target(model_name, record.facts.version, grounds)
         started = begin(self.deployments, self.serving, target, plan or RampPlan(), actor=actor, end_watch=end_watch)
         self.registry.carry_over()
@@ -277,7 +278,8 @@ class MLOpsManager:
         if not reason.strip():
             raise InvalidInputError("say why; it stands in the record", field="reason")
         given = Approval(actor=actor, document=document, reason=reason, at=utc_instant(), token_id=token_id)
-        approvals = record_approval(self.registry.events, found, given, signing_key(self.settings))
+        trust = self._evidence.trust(found.model)
+        approvals = record_approval(self.registry.events, found, given, signing_key(self.settings), trust)
         self.registry.carry_over()
         return approvals
 
@@ -402,6 +404,7 @@ class MLOpsManager:
                 prove=prover.prove,
                 made_at=utc_instant(),
                 key=key,
+                retired_keys=read_ring(audit, key.public).retired,
             )
 
     def published(self, record: Record) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from acgs.audit.entries import Event
 from acgs.audit.journal import Journal
 from acgs.audit.layout import AuditDirectory
+from acgs.audit.places import place_of
 
 
 class JournalTrail:
@@ -16,6 +17,10 @@ class JournalTrail:
 
     def __init__(self, audit: AuditDirectory) -> None:
         self._audit = audit
+
+    def place(self, event: Event) -> int | None:
+        """See `AuditTrail.place`."""
+        return place_of(self._audit, event)
 
     def record(self, events: Sequence[Event]) -> None:
         """See `AuditTrail.record`; on disk when it returns."""

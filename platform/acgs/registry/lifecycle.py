@@ -67,7 +67,14 @@ class EventLog(Protocol):
 
 
 class AuditTrail(Protocol):
-    """The way into the audit log."""
+    """The way into the audit log, and where what went there stands."""
+
+    def place(self, event: Event) -> int | None:
+        """The event's index in the log; None while the log does not hold it.
+
+        Raises:
+            IntegrityError: the log tells something else of it.
+        """
 
     def record(self, events: Sequence[Event]) -> None:
         """Write events.

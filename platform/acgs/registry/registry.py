@@ -170,7 +170,7 @@ class Registry:
         removed, facts = record.removed_at is not None, record.facts
         try:
             manifest = manifest_of(record)
-            self._signer.verify(record.signatures, manifest, facts)
+            self._signer.verify(record.signatures, manifest, facts, place=lambda: self._place(facts))
         except IntegrityError as error:
             return Verification(facts.reference, removed, (error.message,))
         stored = () if removed else self.artifacts.verify(manifest)
@@ -211,6 +211,14 @@ class Registry:
         """Take into the audit log what it lacks; returns how many events."""
         return carry_over(self.events, self._trail)
 
+    def place(self, event: LifecycleEvent) -> int | None:
+        """The event's index in the audit log; None while it is not there.
+
+        Raises:
+            IntegrityError: the log tells something else of it.
+        """
+        return self._trail.place(event.entry())
+
     def manifests(self) -> dict[str, Manifest]:
         """The manifests of all versions whose files are kept, by `name@version`.
 
@@ -232,8 +240,18 @@ class Registry:
                 field="version",
             )
         manifest = manifest_of(record)
-        self._signer.verify(record.signatures, manifest, record.facts)
+        self._signer.verify(record.signatures, manifest, record.facts, place=lambda: self._place(record.facts))
         return manifest
+
+    def _place(self, facts: VersionFacts) -> int | None:
+        """Where in the audit log the version was made."""
+        made = (
+            event
+            for event in self.events.events(name=facts.name, kinds=[CREATED])
+            if event.version == facts.version and event.details.get("facts_digest") == facts.digest()
+        )
+        event = next(made, None)
+        return None if event is None else self.place(event)
 
     def _require_relatives(self, name: str, description: Description) -> None:
         relatives = [("parent", f"{name}@{description.parent}") if description.parent else None]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import rfc8785
 from pydantic import ValidationError
 
-from acgs.audit.keys import PublicKey, SigningKey
+from acgs.audit.keys import SigningKey
 from acgs.errors import AcgsError
 from acgs.registry.lifecycle import EventLog, LifecycleEvent
+from acgs.release.trust import OVERRIDE, Trust
 from acgs.serving.deployments.documents import Document
 from acgs.serving.deployments.record import Approval
-
-OVERRIDE: Final = "release.override.approved"
 
 
 class AlreadyApprovedError(AcgsError):
@@ -35,9 +33,10 @@ def sign_approval(approval: Approval, key: SigningKey) -> Approval:
     return approval.model_copy(update={"signature": key.sign_text(_statement(approval))})
 
 
-def approval_holds(approval: Approval, key: PublicKey) -> bool:
-    """Whether the key signed this very approval."""
-    return bool(approval.token_id) and key.verify_text(approval.signature, _statement(approval))
+def approval_holds(approval: Approval, trust: Trust) -> bool:
+    """Whether a key that counts for it signed this very approval."""
+    signature = approval.signature
+    return bool(approval.token_id) and trust.verifies(signature, signature, _statement(approval))
 
 
 def approvals_from(events: Sequence[LifecycleEvent]) -> list[Approval]:
@@ -57,14 +56,14 @@ def approvals_from(events: Sequence[LifecycleEvent]) -> list[Approval]:
     return found
 
 
-def record_approval(events: EventLog, document: Document, given: Approval, key: SigningKey) -> int:
+def record_approval(events: EventLog, document: Document, given: Approval, key: SigningKey, trust: Trust) -> int:
     """Sign an approval and keep it; how many people have consented to the document now.
 
     Raises:
         AlreadyApprovedError: the same person did before.
     """
     told = approvals_from(events.events(name=document.model, kinds=[OVERRIDE]))
-    before = {a.actor: a for a in told if a.document == given.document and approval_holds(a, key.public)}
+    before = {a.actor: a for a in told if a.document == given.document and approval_holds(a, trust)}
     if given.actor in before:
         raise AlreadyApprovedError(before[given.actor], approvals=len(before))
     details = sign_approval(given, key).model_dump(include={"document", "reason", "token_id", "signature"})

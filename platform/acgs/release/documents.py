@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from acgs.audit.keys import PublicKey, SigningKey
+from acgs.audit.keys import SigningKey
 from acgs.errors import IntegrityError
+from acgs.release.trust import Trust
 from acgs.serving.deployments.documents import Document, SignedDocument
 
 
@@ -13,16 +14,17 @@ def sign_document(document: Document, key: SigningKey) -> SignedDocument:
     return SignedDocument(document=document, key_id=key.public.key_id, signature=signature)
 
 
-def verify_document(signed: SignedDocument, key: PublicKey) -> Document:
-    """The document, if the key signed it.
+def verify_document(signed: SignedDocument, trust: Trust) -> Document:
+    """The document, if a key that counts for it signed it.
 
     Raises:
-        IntegrityError: it did not, or the document was changed.
+        IntegrityError: none did, or the document was changed.
     """
-    if not key.verify_text(signed.signature, signed.document.canonical()):
+    document = signed.document
+    if not trust.verifies(document.digest(), signed.signature, document.canonical()):
         raise IntegrityError(
-            f"the {signed.document.kind} document of {signed.document.model} {signed.document.version} was changed, or "
-            "signed by another key",
+            f"the {document.kind} document of {document.model} {document.version} was changed, or signed by another "
+            "key, or by a retired one without the audit log holding it from before",
             field="signature",
         )
-    return signed.document
+    return document

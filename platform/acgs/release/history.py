@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from acgs.audit.entries import Event
+from acgs.audit.key_ring import KeyRing, RetiredKey
 from acgs.audit.keys import PublicKey, SigningKey
 from acgs.audit.merkle import leaf_hash
 from acgs.audit.notes import VerifierKey
@@ -21,6 +22,7 @@ from acgs.release.approvals import approval_holds
 from acgs.release.derivation import Span, ToldDeployment, derive, epoch_of, spans_of
 from acgs.release.documents import verify_document
 from acgs.release.requirements import APPROVERS_NEEDED
+from acgs.release.trust import Trust, places_of
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Deployment, DeploymentKind
 from acgs.serving.store import RecordedTable
@@ -47,11 +49,20 @@ class ReleaseHistory(_Part):
     deployments: tuple[ToldDeployment, ...]
     documents: tuple[SignedDocument, ...]
     events: tuple[ProvenEvent, ...]
+    retired_keys: tuple[RetiredKey, ...] = Field((), description="that signed some of it before they were replaced")
     signature: str = Field("", description="Ed25519, base64, over the canonical JSON of all else")
 
     def canonical(self) -> bytes:
         """Canonical JSON (RFC 8785): what is signed."""
         return rfc8785.dumps(self.model_dump(mode="json", exclude={"signature"}))
+
+    @model_serializer(mode="wrap")
+    def _as_signed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without retired keys there is no such field, as in histories from before there were any."""
+        fields: dict[str, Any] = handler(self)
+        if not self.retired_keys:
+            fields.pop("retired_keys", None)
+        return fields
 
 
 class Check(_Part):
@@ -80,6 +91,7 @@ def assemble(
     prove: Prove,
     made_at: str,
     key: SigningKey,
+    retired_keys: Sequence[RetiredKey] = (),
 ) -> ReleaseHistory:
     """One signed document from what the database has of a model. Deployments latest first, the rest in order."""
     proven = tuple(ProvenEvent(event=event.entry(), proof=prove(event)) for event in events)
@@ -90,6 +102,7 @@ def assemble(
         deployments=tuple(map(ToldDeployment.of, reversed(deployments))),
         documents=tuple(documents),
         events=proven,
+        retired_keys=tuple(retired_keys),
     )
     return sign_history(history, key)
 
@@ -104,48 +117,54 @@ def verify_history(history: ReleaseHistory, key: PublicKey, log_keys: Sequence[V
 
     The whole is signed; every event is in the signed log, of this model, and follows the one before; what was live and
     the deployments are just what the events tell; each deployment rests on signed documents that say what it says of
-    them, and where one says no, on approvals that are signed.
+    them, and where one says no, on approvals that are signed. `key` is the one in force; an earlier one that it vouches
+    for counts for what the log is proven to have held before that was retired.
     """
     signed_by_key = key.verify_text(history.signature, history.canonical())
     faults = [] if signed_by_key else ["the history was changed, cut short, or signed by another key"]
+    indices, wrong = _proven(history, log_keys)
+    told = [(item.event.kind, item.event.details, indices.get(item.event.event_id)) for item in history.events]
+    trust = Trust(KeyRing.of(key, history.retired_keys), places_of(told))
     known: dict[str, Document] = {}
     for signed in history.documents:
         try:
-            document = verify_document(signed, key)
+            document = verify_document(signed, trust)
             known[document.digest()] = document
         except IntegrityError as error:
             faults.append(error.message)
-    proven, wrong = _proven(history, log_keys)
     faults += wrong
     faults += _gaps(history)
     faults += _untold(history)
     for deployment in history.deployments:
         faults += [
-            f"{history.model} {deployment.version} {why}" for why in _groundless(history, deployment, known, key)
+            f"{history.model} {deployment.version} {why}" for why in _groundless(history, deployment, known, trust)
         ]
     unproven = sum(item.proof is None for item in history.events)
     return Check(
         model=history.model,
         made_at=history.made_at,
         documents=len(known),
-        proven=proven,
+        proven=len(indices),
         unproven=unproven,
         faults=tuple(faults),
         holds=not faults and not unproven,
     )
 
 
-def _proven(history: ReleaseHistory, log_keys: Sequence[VerifierKey]) -> tuple[int, list[str]]:
-    proven, faults = 0, []
+def _proven(history: ReleaseHistory, log_keys: Sequence[VerifierKey]) -> tuple[dict[str, int], list[str]]:
+    """The index in the log of each event whose proof holds, by its identifier; and what does not hold."""
+    indices: dict[str, int] = {}
+    faults = []
     for item in history.events:
         if item.proof is None:
             continue
         try:
-            verify_proof(InclusionProof.parse(item.proof), leaf_hash(item.event.entry()), log_keys)
-            proven += 1
+            proof = InclusionProof.parse(item.proof)
+            verify_proof(proof, leaf_hash(item.event.entry()), log_keys)
+            indices[item.event.event_id] = proof.index
         except AcgsError as error:
             faults.append(f"event {item.event.kind} of {item.event.subject}: {error.message}")
-    return proven, faults
+    return indices, faults
 
 
 def _gaps(history: ReleaseHistory) -> list[str]:
@@ -181,7 +200,7 @@ def _untold(history: ReleaseHistory) -> list[str]:
 
 
 def _groundless(
-    history: ReleaseHistory, deployment: ToldDeployment, known: Mapping[str, Document], key: PublicKey
+    history: ReleaseHistory, deployment: ToldDeployment, known: Mapping[str, Document], trust: Trust
 ) -> list[str]:
     """What a deployment lacks. Who goes back takes the grounds of the version with it, approvals included."""
     faults = [] if deployment.evidence else ["rests on no document"]
@@ -196,12 +215,12 @@ def _groundless(
         approvers = {
             given.actor
             for given in deployment.approvals
-            if given.document == link.digest and approval_holds(given, key)
+            if given.document == link.digest and approval_holds(given, trust)
             if given.actor != deployment.requested_by or deployment.kind is DeploymentKind.ROLLBACK
         }
         if link.verdict != "PASS" and len(approvers) < APPROVERS_NEEDED:
             faults.append(f"went on in spite of {link.kind} {link.verdict}, with {len(approvers)} approvals that hold")
     faults += [
-        f"has an approval of {a.actor} that does not hold" for a in deployment.approvals if not approval_holds(a, key)
+        f"has an approval of {a.actor} that does not hold" for a in deployment.approvals if not approval_holds(a, trust)
     ]
     return faults

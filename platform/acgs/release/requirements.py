@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from acgs.audit.keys import PublicKey
 from acgs.errors import AcgsError
 from acgs.registry.model_version import VersionFacts
 from acgs.release.approvals import approval_holds
 from acgs.release.documents import verify_document
 from acgs.release.policy import ModelRules
+from acgs.release.trust import Trust
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Approval, EvidenceLink
 
@@ -51,7 +51,7 @@ class Case:
     approvals: Sequence[Approval]
 
 
-def judge(case: Case, key: PublicKey) -> Grounds:
+def judge(case: Case, trust: Trust) -> Grounds:
     """The grounds for a promotion.
 
     Raises:
@@ -66,12 +66,12 @@ def judge(case: Case, key: PublicKey) -> Grounds:
             "one in force",
             field="version",
         )
-    staging = _latest(case.staging, case, key)
+    staging = _latest(case.staging, case, trust)
     if staging is None:
         raise NotReleasableError(f"{name} was never staged; run 'acgs release stage {name}'", field="version")
     needed = [staging]
     if case.baseline is not None:
-        contract = _latest([d for d in case.contracts if d.document.baseline == case.baseline], case, key)
+        contract = _latest([d for d in case.contracts if d.document.baseline == case.baseline], case, trust)
         if contract is None:
             raise NotReleasableError(
                 f"{name} was not held against {case.baseline}, which is live; run 'acgs release contract {name}'",
@@ -79,16 +79,16 @@ def judge(case: Case, key: PublicKey) -> Grounds:
             )
         _check_data(contract, staging, case)
         needed.append(contract)
-    approvals = [approval for document in needed for approval in _approvals(document, case, key)]
+    approvals = [approval for document in needed for approval in _approvals(document, case, trust)]
     links = tuple(EvidenceLink(kind=d.kind, digest=d.digest(), verdict=d.verdict) for d in needed)
     return Grounds(links, tuple(approvals))
 
 
-def _latest(documents: Sequence[SignedDocument], case: Case, key: PublicKey) -> Document | None:
+def _latest(documents: Sequence[SignedDocument], case: Case, trust: Trust) -> Document | None:
     """The latest document, which stands for this very version; an older, better one does not count."""
     if not documents:
         return None
-    document = verify_document(documents[0], key)
+    document = verify_document(documents[0], trust)
     if document.facts_digest != case.facts.digest() or document.constitution_digest != case.constitution_digest:
         raise NotReleasableError(
             f"the {document.kind} document of {case.facts.reference} is about another state of it; make it again",
@@ -114,15 +114,15 @@ def _check_data(contract: Document, staging: Document, case: Case) -> None:
         )
 
 
-def _approvals(document: Document, case: Case, key: PublicKey) -> list[Approval]:
+def _approvals(document: Document, case: Case, trust: Trust) -> list[Approval]:
     if document.verdict == "PASS":
         return []
     digest = document.digest()
     told = [a for a in case.approvals if a.document == digest]
-    given = [a for a in told if a.actor != case.requested_by and approval_holds(a, key)]
+    given = [a for a in told if a.actor != case.requested_by and approval_holds(a, trust)]
     first_by_actor = {approval.actor: approval for approval in reversed(given)}
     if len(first_by_actor) < APPROVERS_NEEDED:
-        forged = sum(not approval_holds(a, key) for a in told)
+        forged = sum(not approval_holds(a, trust) for a in told)
         ignored = f"; {forged} on record without a signature that holds, which count for nothing" if forged else ""
         raise NotReleasableError(
             f"{document.kind} of {case.facts.reference} says {document.verdict}: see 'acgs release document {digest}'. "

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -189,3 +190,29 @@ def test_events_are_shown_by_what_is_asked_and_an_index_can_be_proven(
     assert run("prove", shown[0]["index"]).exit_code == 0
     with pytest.raises(InvalidInputError):
         run("events", "--until", "tomorrow")
+
+
+def test_the_signing_key_is_replaced_and_what_it_signed_still_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from acgs.cli.main import run as acgs
+
+    def said(*words: str) -> Any:
+        capsys.readouterr()
+        assert acgs([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    monkeypatch.setenv("ACGS_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.json").write_text("[1]")
+    said("registry", "create", "triage", str(tmp_path / "model"), "--no-git")
+    (first,) = said("audit", "keys")
+    told = said("audit", "rotate-key")
+    assert told["retired"] == first["key_id"]
+    second, retired = said("audit", "keys")
+    assert (second["key_id"], retired["key_id"]) == (told["key_id"], first["key_id"])
+    assert (retired["log_size"], second["since"]) == (str(told["log_size"]), retired["until"])
+    assert [check["holds"] for check in said("registry", "verify")] == [True]
+    assert said("audit", "verify")["holds"]
+    said("registry", "create", "triage", str(tmp_path / "model"), "--no-git")
+    assert [check["holds"] for check in said("registry", "verify")] == [True, True]

@@ -55,6 +55,8 @@ OPEN = {
     "audit prove": READS,
     "audit export": READS,
     "audit show": READS,
+    "audit keys": READS,
+    "audit rotate-key": KEYS,
     "audit events": READS,
     "registry list": READS,
     "registry show": READS,

@@ -8,19 +8,22 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from acgs.audit.key_ring import KeyRing
 from acgs.audit.keys import SigningKey
 from acgs.audit.receipts import utc_instant
 from acgs.errors import IntegrityError
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.model_version import VersionFacts
-from acgs.release.approvals import OVERRIDE, approvals_from, sign_approval
+from acgs.release.approvals import approvals_from, sign_approval
 from acgs.release.documents import sign_document, verify_document
 from acgs.release.policy import ModelRules
 from acgs.release.requirements import Case, NotReleasableError, judge
+from acgs.release.trust import OVERRIDE, Trust
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Approval
 
 KEY = SigningKey.generate()
+TRUST = Trust(KeyRing(KEY.public))
 RULES, ROWS, OTHER_ROWS = ModelRules(), "1" * 64, "2" * 64
 FACTS = VersionFacts(
     name="triage",
@@ -68,13 +71,13 @@ def approval(actor: str, signed: SignedDocument, *, key: SigningKey = KEY) -> Ap
 
 
 def test_staging_and_contract_that_pass_are_enough() -> None:
-    grounds = judge(GOOD, KEY.public)
+    grounds = judge(GOOD, TRUST)
     assert [(link.kind, link.verdict) for link in grounds.evidence] == [("staging", "PASS"), ("contract", "PASS")]
     assert grounds.approvals == ()
 
 
 def test_a_first_version_needs_no_contract() -> None:
-    grounds = judge(replace(GOOD, baseline=None, contracts=[]), KEY.public)
+    grounds = judge(replace(GOOD, baseline=None, contracts=[]), TRUST)
     assert [link.kind for link in grounds.evidence] == ["staging"]
 
 
@@ -105,17 +108,17 @@ def test_a_first_version_needs_no_contract() -> None:
 )
 def test_what_is_missing_or_does_not_pass_blocks(case: Case, words: str) -> None:
     with pytest.raises(NotReleasableError, match=words):
-        judge(case, KEY.public)
+        judge(case, TRUST)
 
 
 def test_a_contract_on_other_rows_than_staging_counts_where_the_policy_names_them() -> None:
     rules = ModelRules(contract_held_out=OTHER_ROWS)
     under = {"policy_digest": rules.digest()}
     staged, held = document("staging", **under), document("contract", data_digest=OTHER_ROWS, **under)
-    grounds = judge(replace(GOOD, rules=rules, staging=[staged], contracts=[held]), KEY.public)
+    grounds = judge(replace(GOOD, rules=rules, staging=[staged], contracts=[held]), TRUST)
     assert [link.verdict for link in grounds.evidence] == ["PASS", "PASS"]
     with pytest.raises(NotReleasableError, match="other held-out rows"):
-        judge(replace(GOOD, rules=rules, staging=[staged], contracts=[document("contract", **under)]), KEY.public)
+        judge(replace(GOOD, rules=rules, staging=[staged], contracts=[document("contract", **under)]), TRUST)
 
 
 OLD = {"format": "acgs-release-document/1", "policy_digest": None, "data_digest": None}
@@ -125,9 +128,9 @@ def test_a_document_of_the_first_format_verifies_but_no_promotion_rests_on_it() 
     old = document("staging", **OLD)
     assert "policy_digest" not in json.loads(old.document.canonical())
     read = SignedDocument.model_validate_json(old.model_dump_json())
-    assert verify_document(read, KEY.public) == old.document
+    assert verify_document(read, TRUST) == old.document
     with pytest.raises(NotReleasableError, match="another release policy"):
-        judge(replace(GOOD, baseline=None, staging=[old]), KEY.public)
+        judge(replace(GOOD, baseline=None, staging=[old]), TRUST)
 
 
 def test_what_a_signature_does_not_cover_cannot_be_added_to_a_document() -> None:
@@ -142,14 +145,14 @@ def test_a_document_that_was_changed_or_signed_by_another_blocks() -> None:
     changed = signed.model_copy(update={"document": signed.document.model_copy(update={"verdict": "PASS"})})
     for bad in (changed, document("staging", key=SigningKey.generate())):
         with pytest.raises(IntegrityError):
-            judge(replace(GOOD, staging=[bad]), KEY.public)
+            judge(replace(GOOD, staging=[bad]), TRUST)
 
 
 def test_two_others_may_override_together() -> None:
     failed = document("contract", "FAIL")
     case = replace(GOOD, contracts=[failed])
     noor, olu = approval("noor", failed), approval("olu", failed)
-    grounds = judge(replace(case, approvals=[noor, olu]), KEY.public)
+    grounds = judge(replace(case, approvals=[noor, olu]), TRUST)
     assert {given.actor for given in grounds.approvals} == {"noor", "olu"}
     assert grounds.evidence[1].verdict == "FAIL"
     not_enough = (
@@ -160,7 +163,7 @@ def test_two_others_may_override_together() -> None:
     )
     for given in not_enough:
         with pytest.raises(NotReleasableError, match="approvers other than who promotes"):
-            judge(replace(case, approvals=given), KEY.public)
+            judge(replace(case, approvals=given), TRUST)
 
 
 @pytest.mark.parametrize(
@@ -173,10 +176,10 @@ def test_an_approval_that_the_installation_did_not_sign_counts_for_nothing(chang
     forged = approval("pat", failed).model_copy(update=changed)
     case = replace(GOOD, contracts=[failed], approvals=[approval("noor", failed), forged])
     with pytest.raises(NotReleasableError, match=r"\(1 did; 1 on record without a signature that holds"):
-        judge(case, KEY.public)
+        judge(case, TRUST)
     by_another = replace(case, approvals=[approval(who, failed, key=SigningKey.generate()) for who in ("noor", "olu")])
     with pytest.raises(NotReleasableError, match=r"\(0 did; 2 on record"):
-        judge(by_another, KEY.public)
+        judge(by_another, TRUST)
 
 
 def test_rows_that_were_put_into_the_list_of_events_approve_nothing() -> None:
@@ -189,4 +192,4 @@ def test_rows_that_were_put_into_the_list_of_events_approve_nothing() -> None:
     unreadable = LifecycleEvent(OVERRIDE, "pat", "triage", "1.1.0", {"document": [1]})
     case = replace(GOOD, contracts=[failed], approvals=approvals_from([*rows, unreadable]))
     with pytest.raises(NotReleasableError, match=r"\(0 did; 2 on record without a signature"):
-        judge(case, KEY.public)
+        judge(case, TRUST)
