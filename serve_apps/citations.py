@@ -128,8 +128,14 @@ class RetrievalApplication:
         from ray.exceptions import RayError
         from ray.serve.exceptions import BackPressureError, RayServeException
 
+        if self._ask is None:
+            self._ask = await _opened()
+        response: Any = self._ask(search)
         try:
-            return await self._answered(search)
+            return await response
+        except asyncio.CancelledError:
+            response.cancel()  # nobody waits for it any more: it shall not take the place of one that somebody does
+            raise
         except BackPressureError as error:
             raise UnavailableError("retrieval has as many searches as it takes; ask again") from error
         except (RayError, RayServeException) as error:
@@ -138,15 +144,18 @@ class RetrievalApplication:
                 raise cause from error
             raise UnavailableError(f"the retrieval application does not answer ({type(error).__name__})") from error
 
-    async def _answered(self, search: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self._ask is None:
-            from ray import serve
 
-            # Asks the controller, which must not hold up the decisions of others.
-            self._ask = (await asyncio.to_thread(serve.get_app_handle, APPLICATION)).passages.remote
-        response: Any = self._ask(search)
-        try:
-            return await response
-        except asyncio.CancelledError:
-            response.cancel()  # nobody waits for it any more: it shall not take the place of one that somebody does
-            raise
+async def _opened() -> Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]:
+    """The application's `passages`, from afar.
+
+    Raises:
+        UnavailableError: there is no such application.
+    """
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        # Asks the controller, which must not hold up the decisions of others.
+        return (await asyncio.to_thread(serve.get_app_handle, APPLICATION)).passages.remote
+    except RayServeException as error:
+        raise UnavailableError("the retrieval application is not deployed") from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ from acgs.governance.schema import GovernanceRequest
 from acgs.observability.metrics import GovernanceMetrics
 from acgs.retrieval.schema import SearchRequest
 from acgs.settings import Settings
-from serve_apps.citations import Citer, Retriever
+from serve_apps.citations import Citer, RetrievalApplication, Retriever
 from serve_apps.retrieval_service import RetrievalService, open_service
 from tests.acgs.retrieval.corpora import TINY, write_static_encoder
 
@@ -148,6 +149,73 @@ def test_answers_without_citations_stay_byte_by_byte_and_the_others_gain_one_fie
             assert parsed.pop("citations")["status"] in {"found", "unavailable"}
             assert parsed == orjson.loads(before)
     assert len(retriever.searches) == sum(count > 0 for count in asked)
+
+
+class Response:
+    """What a Serve handle gives for a call: awaited, it fails as told or never ends."""
+
+    def __init__(self, fault: Exception | None) -> None:
+        self.cancelled = False
+        self._fault = fault
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def __await__(self) -> Generator[Any, None, Mapping[str, Any]]:
+        if self._fault is not None:
+            raise self._fault
+        yield from asyncio.Event().wait().__await__()
+        return {}
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[Response], None]:
+    """Puts a response in the place of Serve's for the retrieval application."""
+
+    def served(response: Response) -> None:
+        passages = SimpleNamespace(remote=lambda _search: response)
+        monkeypatch.setattr("ray.serve.get_app_handle", {"retrieval": SimpleNamespace(passages=passages)}.__getitem__)
+
+    return served
+
+
+def faults() -> list[tuple[Exception, str]]:
+    from ray.exceptions import ActorUnavailableError, RayTaskError
+    from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+    refused = RayTaskError("passages", "a traceback", UnavailableError("no index is configured"))
+    return [
+        (BackPressureError(1, 1), "retrieval has as many searches as it takes; ask again"),
+        (refused.as_instanceof_cause(), "no index is configured"),
+        (RayTaskError("passages", "a traceback", ValueError(SECRET)), "(RayTaskError)"),
+        (ActorUnavailableError("lost", None), "(ActorUnavailableError)"),
+        (DeploymentUnavailableError("retrieval"), "(DeploymentUnavailableError)"),
+    ]
+
+
+def test_whatever_the_application_does_instead_of_answering_is_a_reason(
+    served: Callable[[Response], None], metrics: GovernanceMetrics
+) -> None:
+    for fault, reason in faults():
+        served(Response(fault))
+        [found] = cite(Citer(RetrievalApplication(), metrics, DIGEST), 1)
+        assert found["status"] == "unavailable"
+        assert found["reason"].endswith(reason)
+
+
+def test_a_search_that_nobody_waits_for_is_taken_back(
+    served: Callable[[Response], None], metrics: GovernanceMetrics
+) -> None:
+    response = Response(None)
+    served(response)
+    cite(Citer(RetrievalApplication(), metrics, DIGEST, search_seconds=0.05), 1)
+    assert response.cancelled
+
+
+def test_without_a_question_no_handle_is_opened(monkeypatch: pytest.MonkeyPatch, metrics: GovernanceMetrics) -> None:
+    monkeypatch.delattr("ray.serve.get_app_handle")
+    requests = [GovernanceRequest(query="hello")]
+    assert asyncio.run(Citer(RetrievalApplication(), metrics, DIGEST).cited(requests, [ANSWER])) == [ANSWER]
 
 
 @pytest.fixture
