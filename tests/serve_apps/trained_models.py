@@ -57,14 +57,14 @@ def train_wards(manager: MLOpsManager, _folder: Path) -> Trained:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder
 
-    rows = np.random.default_rng(0).integers(0, 4, size=(800, 3)).astype(np.float64)
-    labels = (rows.sum(axis=1) > 4).astype(int)
+    rows = np.random.default_rng(0).integers(0, 4, size=(800, 4)).astype(np.float64)
+    labels = (rows.sum(axis=1) > 6).astype(int)
     first = train_and_version_model(rows, labels, "wards", estimator=LogisticRegression(C=10.0), manager=manager)
     encoding = make_pipeline(OneHotEncoder(), LogisticRegression(C=10.0))
     second = train_and_version_model(rows, labels, "wards", estimator=encoding, manager=manager)
     return Trained(
         "wards", first.version["version"], second.version["version"], first.held_out,
-        usual=[[1.0, 2.0, 3.0]], unusual=[[9.0, 2.0, 3.0]], why="errors beyond the baseline's",
+        usual=[[1.0, 2.0, 3.0, 0.0]], unusual=[[9.0, 2.0, 3.0, 0.0]], why="errors beyond the baseline's",
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def train_bulk(manager: MLOpsManager, folder: Path) -> Trained:
     import lightgbm
 
     draw = np.random.default_rng(1)
-    rows = draw.normal(size=(800, 4))
+    rows = draw.normal(size=(1600, 4))
     labels = (rows @ np.array([1.0, -1.0, 0.5, 0.0]) > 0).astype(int)
     first = train_and_version_model(rows, labels, "bulk", estimator="lightgbm", manager=manager)
     kept = {json.loads(line)["id"] for line in first.held_out.read_text().splitlines()}

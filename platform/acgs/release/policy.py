@@ -69,7 +69,7 @@ class ModelRules(_Part):
     staging: LoosestStaging = LoosestStaging()
     margins: LoosestMargins = LoosestMargins()
     waivable: tuple[str, ...] = Field(tuple(sorted(WAIVABLE)), description="guards that may be waived")
-    fewest_rows: int = Field(100, ge=30, le=1_000_000, description="distinct held-out rows with a label")
+    fewest_rows: int = Field(50, ge=30, le=1_000_000, description="distinct held-out rows with a label")
     most_attempts: int = Field(5, ge=1, le=10, description="at each kind of document, about the same files")
     held_out: Digest | None = Field(None, description="digest of the rows that must be used; default: any")
     contract_held_out: Digest | None = Field(

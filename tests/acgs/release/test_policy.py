@@ -97,7 +97,7 @@ def test_copies_and_rows_without_a_label_are_not_counted_as_held_out_rows() -> N
     copies = [row.model_copy(update={"id": f"copy of {row.id}"}) for row in rows(90)]
     for given in (rows(99), rows(90) + copies, [*rows(99), HeldOutRow(id="u", input=[-1])]):
         with pytest.raises(InvalidInputError, match="with a label are fewer") as refused:
-            ModelRules().check_staging(StagingLimits(), given)
+            ModelRules(fewest_rows=100).check_staging(StagingLimits(), given)
         assert refused.value.field == "rows"
 
 
