@@ -195,13 +195,14 @@ def policy(
     data: Annotated[Path | None, typer.Option(help="Held-out rows whose digest is told, for held_out.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the release policy in force: the loosest limits, margins and waivers that may be asked for.
+    """Show the release policy in force: the loosest limits, margins, waivers and ramps that may be asked for.
 
     Its owner writes it as YAML or JSON, which ACGS_RELEASE_POLICY names; 'every_model' holds for all, and 'models'
     gives what differs for one. --json without a model writes all of it, in the form of that file.
 
     Example: `acgs release policy triage --data held_out.jsonl`
     """
+    from acgs.release.policy import PARTS
     from acgs.release.staging.held_out import distinct_rows, read_held_out, rows_digest
 
     manager = _manager()
@@ -214,7 +215,7 @@ def policy(
         write_json(whole | ({} if digest is None else {"data_digest": digest}))
         return
     fields = {name: value for name, value in shown.items() if not isinstance(value, dict)}
-    fields |= {f"{part}.{name}": value for part in ("staging", "margins") for name, value in shown[part].items()}
+    fields |= {f"{part}.{name}": value for part in PARTS for name, value in shown[part].items()}
     write_fields(
         f"release policy for {model or 'every model'}, {'built in' if place is None else place}",
         {name: _listed(value) for name, value in fields.items()}

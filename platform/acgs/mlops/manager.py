@@ -227,6 +227,7 @@ class MLOpsManager:
 
         Raises:
             ForbiddenError: the caller may not do it.
+            InvalidInputError: the plan is looser than the release policy allows.
             NotReleasableError: what a promotion must show is missing, was made under another release policy, or does
                 not say PASS.
             PolicyUnusableError: nobody can tell what the release policy says.
@@ -236,9 +237,10 @@ class MLOpsManager:
         record = self.registry.get(f"{model_name}@{version}")
         if record.removed_at is not None:
             raise InvalidInputError(f"the files of {record.facts.reference} were removed", field="version")
-        grounds = judge(self._evidence.case(record, actor), self._evidence.trust(model_name))
-        target = Target(model_name, record.facts.version, grounds)
-        started = begin(self.deployments, self.serving, target, plan or RampPlan(), actor=actor, end_watch=end_watch)
+        plan, case = plan or RampPlan(), self._evidence.case(record, actor)
+        case.rules.check_ramp(plan)
+        target = Target(model_name, record.facts.version, judge(case, self._evidence.trust(model_name)))
+        started = begin(self.deployments, self.serving, target, plan, actor=actor, end_watch=end_watch)
         self.registry.carry_over()
         return self.follow(started, told) if wait else started
 

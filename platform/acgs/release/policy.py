@@ -21,8 +21,9 @@ from acgs.release.model_contract import WAIVABLE, ModelMargins
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import LOWEST_COMPLIANCE, Share, StagingLimits
 from acgs.release.staging.performance import CLASSIFICATION, REGRESSION, is_regression
+from acgs.serving.deployments.record import RampPlan
 
-_PARTS: Final = ("staging", "margins")
+PARTS: Final = ("staging", "margins", "ramp")
 """What a model's rules change field by field; every other field is replaced whole."""
 
 
@@ -63,11 +64,26 @@ class LoosestMargins(_Part):
     calibration_error: float = Field(0.1, gt=0, le=0.25)
 
 
+class LoosestRamp(_Part):
+    """How a version may come to all of the traffic at the quickest, and how much worse it may do on the way."""
+
+    first_step: int = Field(100, ge=1, le=100, description="percent of the callers, at most")
+    observe_seconds: float = Field(0.0, ge=0, description="at least")
+    minimum_requests: int = Field(1, ge=1, description="at least")
+    watch_seconds: float = Field(0.0, ge=0, description="at least")
+    error_margin: float = Field(0.1, ge=0, lt=1, description="at most")
+    slower_factor: float = Field(2.0, ge=1, description="at most")
+    slower_seconds: float = Field(1.0, ge=0, description="at most")
+    slow_share: float = Field(0.5, gt=0.05, lt=1, description="at most")
+    alpha: float = Field(0.01, gt=0, lt=0.5, description="at least: one that is hardly ever sent back is not watched")
+
+
 class ModelRules(_Part):
     """What holds for one model."""
 
     staging: LoosestStaging = LoosestStaging()
     margins: LoosestMargins = LoosestMargins()
+    ramp: LoosestRamp = LoosestRamp()
     waivable: tuple[str, ...] = Field(tuple(sorted(WAIVABLE)), description="guards that may be waived")
     fewest_rows: int = Field(50, ge=30, le=1_000_000, description="distinct held-out rows with a label")
     most_attempts: int = Field(5, ge=1, le=10, description="at each kind of document, about the same files")
@@ -126,6 +142,18 @@ class ModelRules(_Part):
         check_waivers(waived, frozenset(self.waivable))
         self._check_rows(rows, self.contract_rows(staged_on))
 
+    def check_ramp(self, plan: RampPlan) -> None:
+        """Whether a promotion may go this way.
+
+        Raises:
+            InvalidInputError: naming the field that is looser than the policy.
+        """
+        _no_looser("plan.steps", plan.steps[0], self.ramp.first_step, strict=le)
+        for name in ("observe_seconds", "minimum_requests", "watch_seconds", "alpha"):
+            _no_looser(f"plan.{name}", getattr(plan, name), getattr(self.ramp, name), strict=ge)
+        for name in ("error_margin", "slower_factor", "slower_seconds", "slow_share"):
+            _no_looser(f"plan.{name}", getattr(plan, name), getattr(self.ramp, name), strict=le)
+
     def contract_rows(self, staged_on: str | None) -> str | None:
         """Digest of the rows that a contract must use; None: any, because nothing names them yet."""
         return self.contract_held_out or self.held_out or staged_on
@@ -178,7 +206,7 @@ def _over(common: Any, own: Any) -> Any:
     if not isinstance(common, dict) or not isinstance(own, dict):
         return own
     merged = {**common, **own}
-    for part in _PARTS:
+    for part in PARTS:
         if isinstance(common.get(part), dict) and isinstance(own.get(part), dict):
             merged[part] = {**common[part], **own[part]}
     return merged

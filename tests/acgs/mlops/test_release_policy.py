@@ -54,6 +54,8 @@ def test_a_version_is_promoted_under_the_policy_that_its_documents_were_made_und
 
     # A rule of another model changes nothing for this one; a rule of this one does.
     policy.write_text("models: {triage: {margins: {p95_ms: 500, p99_ms: 900}}, intake: {fewest_rows: 900}}")
+    with pytest.raises(InvalidInputError, match=r"plan\.error_margin"):
+        manager.deploy_model("triage", second, plan=AT_ONCE.model_copy(update={"error_margin": 0.9}))
     manager.deploy_model("triage", second, plan=AT_ONCE)
     assert governed.ask("triage", [0.0, 0.0, 0.0, 0.0])[0] == second
     policy.write_text("models: {triage: {margins: {p95_ms: 500, p99_ms: 900}, fewest_rows: 101}}")

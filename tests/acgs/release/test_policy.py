@@ -14,6 +14,7 @@ from acgs.release.policy import ModelRules, ReleasePolicy
 from acgs.release.policy_file import read_policy
 from acgs.release.staging.held_out import HeldOutRow, rows_digest
 from acgs.release.staging.limits import StagingLimits
+from acgs.serving.deployments.record import RampPlan
 
 FILE = """
 every_model:
@@ -91,6 +92,42 @@ def test_a_contract_that_is_looser_than_the_policy_is_refused_with_the_field(
     ) as refused:
         rules.check_contract(ModelMargins(**margins), waived, rows(), staged_on=None)
     assert refused.value.field == field
+
+
+STRICT_RAMP = {
+    "ramp": {"first_step": 10, "observe_seconds": 60, "minimum_requests": 50, "watch_seconds": 600,
+             "error_margin": 0.05, "slower_factor": 1.25, "slower_seconds": 0.005, "slow_share": 0.25, "alpha": 0.05}
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("plan", "field"),
+    [
+        ({"steps": (50, 100)}, "plan.steps"),
+        ({"steps": (100,)}, "plan.steps"),
+        ({"observe_seconds": 59}, "plan.observe_seconds"),
+        ({"minimum_requests": 49}, "plan.minimum_requests"),
+        ({"watch_seconds": 0}, "plan.watch_seconds"),
+        ({"error_margin": 0.9}, "plan.error_margin"),
+        ({"slower_factor": 10}, "plan.slower_factor"),
+        ({"slower_seconds": 3600}, "plan.slower_seconds"),
+        ({"slow_share": 0.9}, "plan.slow_share"),
+        ({"alpha": 0.001}, "plan.alpha"),
+    ],
+)
+def test_a_ramp_that_is_looser_than_the_policy_is_refused_with_the_field(plan: dict[str, Any], field: str) -> None:
+    rules = ModelRules.model_validate(STRICT_RAMP)
+    rules.check_ramp(RampPlan())
+    with pytest.raises(InvalidInputError, match="release policy refuses") as refused:
+        rules.check_ramp(RampPlan(**plan))
+    assert refused.value.field == field
+
+
+def test_without_a_policy_a_version_may_flip_at_once_but_not_be_let_do_anything() -> None:
+    ModelRules().check_ramp(RampPlan(steps=(100,), observe_seconds=0, watch_seconds=0, minimum_requests=1))
+    for blind in ({"error_margin": 0.5}, {"slower_factor": 3}, {"slow_share": 0.8}, {"alpha": 1e-6}):
+        with pytest.raises(InvalidInputError):
+            ModelRules().check_ramp(RampPlan(**blind))
 
 
 def test_copies_and_rows_without_a_label_are_not_counted_as_held_out_rows() -> None:
