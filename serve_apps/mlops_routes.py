@@ -16,6 +16,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from starlette.responses import Response
 
 from acgs.errors import AcgsError
+from acgs.registry.semver import VersionPolicy
 from acgs.security.roles import Caller, Permission
 from serve_apps.callers import requires
 from serve_apps.http import error_responses, install, read_json, request_body, validated
@@ -27,6 +28,7 @@ from serve_apps.mlops_schema import (
     WebhookRequest,
 )
 from serve_apps.mlops_service import MLOpsService
+from serve_apps.mlops_uploads import MAX_DESCRIPTION_CHARS, OPENAPI, described
 
 TICK_SECONDS: Final = 0.5
 DELIVERY_SECONDS: Final = 5.0
@@ -37,6 +39,7 @@ _READS = error_responses(401, 403, 404, 422, 429, 503)
 _CHANGES = error_responses(400, 401, 403, 404, 409, 413, 422, 429, 503)
 
 Reader = Annotated[Caller, Depends(requires(Permission.MODEL_READ))]
+Creator = Annotated[Caller, Depends(requires(Permission.MODEL_CREATE))]
 Releaser = Annotated[Caller, Depends(requires(Permission.MODEL_RELEASE))]
 Approver = Annotated[Caller, Depends(requires(Permission.MODEL_APPROVE))]
 WebhookManager = Annotated[Caller, Depends(requires(Permission.WEBHOOK_MANAGE))]
@@ -86,6 +89,26 @@ def _add_version_routes(app: FastAPI) -> None:
         """Versions, highest first within a model."""
         lines = await asyncio.to_thread(service().manager.registry.find, name, limit=limit)
         return _json([line._asdict() for line in lines])
+
+    @app.post("/versions/{name}", status_code=201, responses=_CHANGES, openapi_extra=OPENAPI)
+    async def create(
+        caller: Creator,
+        request: Request,
+        name: str,
+        *,
+        version: str | None = None,
+        policy: VersionPolicy = VersionPolicy.MINOR,
+        describe: Annotated[str | None, Query(max_length=MAX_DESCRIPTION_CHARS)] = None,
+    ) -> Response:
+        """Name, store and sign the model folder that comes as a plain tar; `describe` is JSON with parent, data, ...
+
+        It is taken by the same rules as a folder at the terminal: plain files of formats that run no code.
+        """
+        description = described(describe)
+        act = service().manager.acting_as(caller).create_model_version
+        async with service().uploads.folder(request) as folder:
+            made = await asyncio.to_thread(act, name, folder, version=version, version_policy=policy, **description)
+        return _json(made, 201)
 
     @app.get("/versions/{name}/{version}", responses=_READS)
     async def version(caller: Reader, name: str, version: str) -> Response:

@@ -20,6 +20,7 @@ from acgs.registry.webhooks.sql_store import SqlWebhookStore
 from acgs.release.controller import ReleaseController
 from acgs.security.admission import Admission, open_admission
 from acgs.settings import Settings
+from serve_apps.mlops_uploads import Uploads
 
 
 class MLOpsService:
@@ -36,6 +37,7 @@ class MLOpsService:
         self.manager = manager
         self.admission = admission
         self.webhooks = webhooks
+        self.uploads = Uploads(manager.settings.max_upload_bytes)
         self._deliverer = deliverer
         self._measuring = measuring
         self._controller: ReleaseController = manager.controller

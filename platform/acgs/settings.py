@@ -82,6 +82,9 @@ class Settings(EnvironmentSettings):
     release_policy_path: Path | None = Field(
         None, alias="ACGS_RELEASE_POLICY", description="YAML or JSON that only its owner may write; default: built in"
     )
+    max_upload_bytes: int = Field(
+        2 * 1024**3, alias="ACGS_MAX_UPLOAD_BYTES", ge=1, description="of a model folder sent over HTTP, as a tar"
+    )
     staging_seconds: float = Field(
         600.0, alias="ACGS_STAGING_SECONDS", gt=0, le=86_400, description="a staging or contract may take"
     )

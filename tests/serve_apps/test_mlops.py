@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -243,6 +246,72 @@ def test_what_is_looser_than_the_policy_is_refused_and_the_policy_is_shown(
             client.get(f"{PREFIX}/policy", headers=operator),
         ):
             assert (answer.status_code, answer.json()["error"]["field"]) == (503, "release_policy")
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for path, content in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return made.getvalue()
+
+
+def test_a_model_folder_that_is_sent_becomes_a_version(client: TestClient, settings: Settings, as_: As) -> None:
+    trainer, viewer = as_("tara", Role.TRAINER), as_("vera", Role.VIEWER)
+    body = tar_of({"./README.md": b"a model\n", "inner/weights.json": b'{"w": [1]}'})
+    versions = f"{PREFIX}/versions/intake"
+    describe = json.dumps({"metrics": {"accuracy": 0.9}, "data": [{"name": "visits", "digest": "d" * 64}]})
+    made = client.post(versions, content=body, params={"describe": describe}, headers=trainer)
+    assert (made.status_code, made.json()["version"]) == (201, "1.0.0"), made.text
+    assert client.post(versions, content=body, params={"policy": "patch"}, headers=trainer).json()["version"] == "1.0.1"
+    again = client.post(versions, content=body, params={"version": "1.0.1"}, headers=trainer)
+    assert (again.status_code, again.json()["error"]["field"]) == (409, "version")
+    facts = client.get(f"{versions}/1.0.0", headers=viewer).json()["facts"]
+    assert (facts["created_by"], facts["metrics"]) == ("tara", {"accuracy": 0.9})
+    registry = MLOpsManager(settings).registry
+    assert registry.verify("intake@1.0.0").holds
+    assert (registry.fetch("intake@1.0.0") / "inner" / "weights.json").read_bytes() == b'{"w": [1]}'
+    assert client.post(versions, content=body, headers=viewer).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("files", "params", "status", "field"),
+    [
+        ({"model.pkl": b"\x80\x04."}, {}, 422, "artifact"),
+        ({"../weights.json": b"{}"}, {}, 422, "artifact"),
+        ({}, {}, 422, "artifact"),
+        ({"a.json": b"{}"}, {"describe": "["}, 422, "describe"),
+        ({"a.json": b"{}"}, {"describe": '{"repository": "/etc"}'}, 422, "describe"),
+        ({"a.json": b"{}"}, {"describe": '{"metrics": {"a": "b"}}'}, 422, "metrics.a"),
+        ({"a.json": b"{}"}, {"version": "one"}, 422, "version"),
+        ({"a.json": b"{}"}, {"policy": "huge"}, 422, "policy"),
+        ({"a.json": b"x" * 50_000}, {}, 413, "body"),
+    ],
+)
+def test_a_folder_that_no_version_may_hold_is_refused_and_leaves_nothing(
+    settings: Settings, as_: As, files: dict[str, bytes], params: dict[str, str], status: int, field: str
+) -> None:
+    from fastapi.testclient import TestClient
+
+    from serve_apps.mlops_routes import build_app
+    from serve_apps.mlops_service import open_service
+
+    async def hold() -> None:
+        return None
+
+    small = settings.model_copy(update={"max_upload_bytes": 40_000})
+    left = set(Path(tempfile.gettempdir()).glob("acgs-upload-*"))
+    with TestClient(build_app(lambda: open_service(small), hold), root_path=PREFIX) as client:
+        trainer = as_("tara", Role.TRAINER)
+        answer = client.post(f"{PREFIX}/versions/intake", content=tar_of(files), params=params, headers=trainer)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (status, field), answer.text
+        in_pieces = (piece for piece in [tar_of(files)[:100], tar_of(files)[100:]])
+        unsized = client.post(f"{PREFIX}/versions/intake", content=in_pieces, params=params, headers=trainer)
+        assert unsized.status_code == status
+        assert client.get(f"{PREFIX}/versions", headers=trainer).json() == []
+    assert set(Path(tempfile.gettempdir()).glob("acgs-upload-*")) <= left
 
 
 def test_webhooks_are_an_administrators(client: TestClient, as_: As) -> None:

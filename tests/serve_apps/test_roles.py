@@ -128,6 +128,7 @@ APPLICATIONS = {
         {
             ("GET", "/openapi.json"): SCHEMA,
             ("GET", "/versions"): Permission.MODEL_READ,
+            ("POST", "/versions/{name}"): Permission.MODEL_CREATE,
             ("GET", "/versions/{name}/{version}"): Permission.MODEL_READ,
             ("GET", "/versions/{name}/{version}/lineage"): Permission.MODEL_READ,
             ("PUT", "/versions/{name}/{version}/hold"): Permission.MODEL_RELEASE,

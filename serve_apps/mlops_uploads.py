@@ -1,0 +1,102 @@
+"""Model folders that come as the body of a request: bounded, written to disk as they come, gone afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+
+from acgs.errors import InvalidInputError, RateLimitedError, UnavailableError
+from acgs.registry.model_version import Description
+from acgs.registry.unpacking import unpack
+from serve_apps.http import BodyTooLargeError
+
+AT_ONCE: Final = 2
+"""Uploads of a replica; each may fill the disk with as much as one may have."""
+RETRY_SECONDS: Final = 30.0
+MAX_DESCRIPTION_CHARS: Final = 16 * 1024
+OPENAPI: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class Uploads:
+    """Takes uploads in, so many at a time."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._free = threading.BoundedSemaphore(AT_ONCE)
+
+    @asynccontextmanager
+    async def folder(self, request: Request) -> AsyncIterator[Path]:
+        """The folder in the tar that is the request's body; it is gone when the block ends.
+
+        Raises:
+            RateLimitedError: others are at it.
+            BodyTooLargeError: it is larger than may be, by its header or as it comes.
+            InvalidInputError: it is no tar of plain files.
+            UnavailableError: the disk is full.
+        """
+        if not self._free.acquire(blocking=False):
+            raise RateLimitedError("other models are sent at the moment; come back later", retry_after=RETRY_SECONDS)
+        try:
+            with tempfile.TemporaryDirectory(prefix="acgs-upload-") as place:
+                folder = Path(place) / "model"
+                try:
+                    await self._take(request, Path(place) / "archive.tar", folder)
+                except OSError as error:
+                    raise UnavailableError(f"the archive cannot be kept: {error.strerror}") from error
+                yield folder
+        finally:
+            self._free.release()
+
+    async def _take(self, request: Request, archive: Path, folder: Path) -> None:
+        await self._receive(request, archive)
+        folder.mkdir()
+        await asyncio.to_thread(unpack, archive, folder)
+        archive.unlink()
+
+    async def _receive(self, request: Request, archive: Path) -> None:
+        declared, size = request.headers.get("content-length", "0"), 0
+        if declared.isdecimal() and int(declared) > self._most_bytes:
+            raise self._too_large()
+        with archive.open("xb") as written:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > self._most_bytes:
+                    raise self._too_large()
+                await asyncio.to_thread(written.write, chunk)
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(
+            f"the archive has more than {self._most_bytes} bytes (ACGS_MAX_UPLOAD_BYTES)", field="body"
+        )
+
+
+def described(text: str | None) -> dict[str, Any]:
+    """What a request says of the version that it brings, from JSON.
+
+    Raises:
+        InvalidInputError: it is no JSON object, or has a field that no description has.
+    """
+    if text is None:
+        return {}
+    try:
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise InvalidInputError("describe is a JSON object", field="describe")
+    if unknown := sorted(set(fields) - set(Description.model_fields)):
+        raise InvalidInputError(f"describe has no field {unknown[0]!r}", field="describe")
+    return fields
