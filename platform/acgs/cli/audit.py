@@ -35,6 +35,8 @@ from acgs.security.callers import login_name
 from acgs.settings import Settings
 
 VERIFICATION_FAILED = 1
+CHAIN = "previous"
+"""Names the event before of the same model; of interest to programs."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -222,7 +224,7 @@ def events(
     table = Table("index", "when", "what", "to", "by", "details", title_justify="left")
     table.title = f"{len(found)} events in a log of {log.size} entries"
     for index, event in found:
-        details = json.dumps(event.details, ensure_ascii=False)
+        details = json.dumps({k: v for k, v in event.details.items() if k != CHAIN}, ensure_ascii=False)
         shown = (str(index), event.occurred_at[:19], event.kind, event.subject, event.actor, details)
         table.add_row(*map(escape, shown))
     Console().print(table)

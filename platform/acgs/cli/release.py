@@ -215,6 +215,7 @@ def policy(
         write_json(whole | ({} if digest is None else {"data_digest": digest}))
         return
     fields = {name: value for name, value in shown.items() if not isinstance(value, dict)}
+    fields["contract_held_out"] = rules.contract_held_out or "those of the version's staging"
     fields |= {f"{part}.{name}": value for part in PARTS for name, value in shown[part].items()}
     write_fields(
         f"release policy for {model or 'every model'}, {'built in' if place is None else place}",
