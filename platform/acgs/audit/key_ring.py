@@ -96,6 +96,12 @@ class KeyRing:
         return (self.present, *earlier)
 
 
+def ends_of(trusted: Iterable[PublicKey], records: Iterable[RetiredKey]) -> dict[str, int]:
+    """How many entries the log had when each retired key that a trusted one vouches for came to its end."""
+    known = list(records)
+    return {record.key.key_id: record.log_size for key in trusted for record in KeyRing.of(key, known).retired}
+
+
 def read_ring(audit: AuditDirectory, present: PublicKey) -> KeyRing:
     """The ring of an installation.
 

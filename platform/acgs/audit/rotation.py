@@ -36,6 +36,7 @@ def rotate_signing_key(audit: AuditDirectory, path: Path, *, actor: str, origin:
     """
     earlier = SigningKey.load(path)
     merged = sequence(audit, earlier, origin=origin)
+    publish_key(audit, VerifierKey(origin, earlier.public))
     draft = path.with_name(path.name + NEXT_SUFFIX)
     try:
         new = SigningKey.load_or_create(draft)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from acgs.audit.checkpoints import Checkpoint, open_checkpoint
@@ -38,8 +38,20 @@ class LogReport:
         return not self.faults
 
 
-def verify_log(log: AuditLog, log_keys: Sequence[VerifierKey], receipt_keys: Sequence[PublicKey]) -> LogReport:
-    """Recompute the root from the entries, and check every receipt's signature and the last checkpoint."""
+def verify_log(
+    log: AuditLog,
+    log_keys: Sequence[VerifierKey],
+    receipt_keys: Sequence[PublicKey],
+    *,
+    ends: Mapping[str, int] | None = None,
+) -> LogReport:
+    """Recompute the root from the entries, and check every receipt's signature and the last checkpoint.
+
+    Args:
+        ends: how many entries the log had when a key was retired, by the key's identifier; from there on it counts no
+            more.
+    """
+    ends = ends or {}
     faults: list[str] = []
     kinds = {"receipt": 0, "event": 0}
     checkpoint = _trusted_checkpoint(log, log_keys, faults)
@@ -54,7 +66,7 @@ def verify_log(log: AuditLog, log_keys: Sequence[VerifierKey], receipt_keys: Seq
             if leaf != log.node(0, position):
                 faults.append(f"entry {position} does not fit its leaf hash")
             try:
-                kinds[_check_entry(entry, receipt_keys)] += 1
+                kinds[_check_entry(entry, keys_at(position, receipt_keys, ends))] += 1
             except AcgsError as error:
                 faults.append(f"entry {position}: {error.message}")
             if len(faults) >= MAX_FAULTS:
@@ -67,6 +79,11 @@ def verify_log(log: AuditLog, log_keys: Sequence[VerifierKey], receipt_keys: Seq
     return LogReport(
         tree.size, tree.root().hex(), kinds["receipt"], kinds["event"], max(0, unsigned), tuple(faults[:MAX_FAULTS])
     )
+
+
+def keys_at(position: int, keys: Sequence[PublicKey], ends: Mapping[str, int]) -> Sequence[PublicKey]:
+    """The keys that may have signed what stands at a place of the log."""
+    return [key for key in keys if position < ends.get(key.key_id, position + 1)] if ends else keys
 
 
 def verify_growth(log: AuditLog, older: str, newer: str | None, keys: Sequence[VerifierKey]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from acgs.audit.asking import Question, ask, moment
 from acgs.audit.entries import parse_entry
 from acgs.audit.entry_index import find_entry
 from acgs.audit.installation import audit_directory
-from acgs.audit.key_ring import read_ring
+from acgs.audit.key_ring import ends_of, read_retired, read_ring
 from acgs.audit.keys import SigningKey
 from acgs.audit.layout import DEFAULT_ORIGIN, AuditDirectory
 from acgs.audit.log import AuditLog
@@ -29,7 +29,7 @@ from acgs.audit.receipts import parse_receipt, verify_receipt
 from acgs.audit.rotation import rotate_signing_key
 from acgs.audit.sequencer import sequence as merge_journals
 from acgs.audit.trust import publish_key, published_keys, trusted_keys
-from acgs.audit.verification import verify_growth, verify_log
+from acgs.audit.verification import keys_at, verify_growth, verify_log
 from acgs.errors import IntegrityError, InvalidInputError
 from acgs.security.callers import login_name
 from acgs.settings import Settings
@@ -293,10 +293,13 @@ def _verify_receipt(
     parsed = parse_receipt(_read(receipt))
     found: dict[str, Any] = {"receipt_id": parsed.receipt_id, "verdict": parsed.verdict}
     with _failure_exits(as_json):
-        verify_receipt(parsed, [key.public for key in keys])
+        receipt_keys = [key.public for key in keys]
+        verify_receipt(parsed, receipt_keys)
         leaf = leaf_hash(parsed.entry())
         if proof is not None:
-            checkpoint = verify_proof(InclusionProof.parse(_read(proof)), leaf, keys)
+            shown = InclusionProof.parse(_read(proof))
+            checkpoint = verify_proof(shown, leaf, keys)
+            verify_receipt(parsed, keys_at(shown.index, receipt_keys, ends_of(receipt_keys, read_retired(audit))))
             found |= {"log": checkpoint.origin, "size": checkpoint.size}
     _show("The receipt holds", found | {"leaf_hash": leaf.hex()}, as_json, holds=True)
 
@@ -315,7 +318,8 @@ def _verify_whole(audit: AuditDirectory, given: list[str] | None, *, as_json: bo
     with _failure_exits(as_json):
         log = AuditLog.open(audit.log)
         keys = _log_keys(audit, given, log)
-        report = verify_log(log, keys, [key.public for key in keys])
+        receipt_keys = [key.public for key in keys]
+        report = verify_log(log, keys, receipt_keys, ends=ends_of(receipt_keys, read_retired(audit)))
     fields = {
         "size": report.size,
         "root": report.root,

@@ -12,11 +12,12 @@ import pytest
 from acgs.audit.asking import Question, ask
 from acgs.audit.entries import Event
 from acgs.audit.journal import Journal
-from acgs.audit.key_ring import KeyRing, RetiredKey, read_ring, write_retired
+from acgs.audit.key_ring import KeyRing, RetiredKey, ends_of, read_ring, write_retired
 from acgs.audit.keys import PublicKey, SigningKey
 from acgs.audit.layout import AuditDirectory
 from acgs.audit.log import AuditLog
 from acgs.audit.places import place_of
+from acgs.audit.receipts import DecisionFacts, ReceiptSigner
 from acgs.audit.rotation import RETIRED, rotate_signing_key
 from acgs.audit.sequencer import sequence
 from acgs.audit.trust import published_keys
@@ -104,6 +105,25 @@ def test_the_log_goes_on_under_the_new_key_and_holds(audit: AuditDirectory) -> N
     keys = published_keys(audit)
     report = verify_log(AuditLog.open(audit.log), keys, [key.public for key in keys])
     assert report.holds, report.faults
+
+
+def test_a_receipt_that_a_retired_key_signed_counts_only_where_the_log_held_it_by_then(audit: AuditDirectory) -> None:
+    facts = DecisionFacts("0" * 64, "1" * 64, "2" * 16, "1.0.0", "finance", "comply", [])
+    earlier = present(audit)
+    issued = [ReceiptSigner(earlier, f"replica-{number}").issue_many([facts])[0] for number in range(2)]
+    for number, receipt in enumerate(issued):
+        with Journal(audit.journals, f"replica-{number}") as journal:
+            journal.append(receipt.entry)
+        if number == 0:
+            rotate(audit)
+    sequence(audit, present(audit))
+    keys = published_keys(audit)
+    receipt_keys = [key.public for key in keys]
+    ends = ends_of(receipt_keys, read_ring(audit, present(audit).public).retired)
+    assert ends == {earlier.public.key_id: 3}
+    report = verify_log(AuditLog.open(audit.log), keys, receipt_keys, ends=ends)
+    assert [fault.partition(":")[0] for fault in report.faults] == ["entry 4"]
+    assert "which is not trusted" in report.faults[0]
 
 
 def test_nobody_adds_a_key_that_the_one_in_force_does_not_vouch_for(audit: AuditDirectory) -> None:
