@@ -53,7 +53,7 @@ def measured(width: int, rng: np.random.Generator) -> tuple[Floats, tuple[str, .
 def distilled(width: int, rng: np.random.Generator, folder: Path) -> tuple[Distillation, Router, list[Any], Floats]:
     """The distillation, the router as loaded from its file, the three teachers, and the queries."""
     table, names, targets = measured(width, rng)
-    made = distill(table, names, targets, np.arange(QUERIES) % FOLDS, seed=1, gain_thresholds=(0.05, 0.1))
+    made = distill(table, names, targets, np.arange(QUERIES) % FOLDS, seed=1).decided_at((0.05, 0.1))
     write_router(folder / ROUTER_FILE, made, version="1.0.0", at=datetime.now(UTC))
     signs = {output: [MONOTONE[output].get(name, 0) for name in names] for output in OUTPUTS}
     teachers = [fit(table, targets[output], signs[output], seed=1, rounds=TREES) for output in OUTPUTS]

@@ -114,13 +114,13 @@ def distil(prepared: Prepared) -> Distilled:
     return Distilled(choice, distillation, same, no_regret(deltas, seed=plan.seed))
 
 
-def _costs(bench: Workbench, encoder: Encoder, plan: T1Plan) -> RouteCosts:
+def _costs(bench: Workbench, encoder: Encoder, plan: T1Plan) -> dict[int, RouteCosts]:
     """What the routes cost on some of the queries."""
     passes = bench.passes[plan.bm25[0]]
     chosen = np.random.default_rng(plan.seed).permutation(len(passes))[:COST_QUERIES]
     searcher = searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk)
     texts = [passes[int(row)].text for row in chosen]
-    return route_costs(searcher, texts, plan.p95_margin_ms, depth=plan.depth)
+    return route_costs(searcher, texts, plan.p95_margin_ms, depths=plan.depths)
 
 
 def facts_of(found: Distilled, path: Path) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class GatingTrial(Part):
         """The plan with this trial's settings."""
         return plan.model_copy(
             update={
-                "depth": self.depth,
+                "depths": (self.depth,),
                 "shrinkages": (self.shrinkage,),
                 "budget_ms": self.budget_ms,
                 "p95_margin_ms": self.p95_margin_ms,

@@ -74,7 +74,7 @@ def confirm(
         times: of the routes at the trial's depth.
     """
     bench.plan = best.trial.plan(config.plan)
-    choice = choose(bench, training, times.under(best.trial.p95_margin_ms))
+    choice = choose(bench, training, {best.trial.depth: times.under(best.trial.p95_margin_ms)})
     if choice.routed.gate is None:
         return too_few(version, choice.routed.reason)
     costs = times.under(config.limits.p95_margin_ms)

@@ -35,7 +35,7 @@ class GatingRun(tune.Trainable):
         work, trial, fold = self._work, self._trial, len(self._folds)
         times, limits = work.times[trial.depth], work.config.limits
         others = work.training[work.folds != fold]
-        choice = choose(self._bench, others, times.under(trial.p95_margin_ms))
+        choice = choose(self._bench, others, {trial.depth: times.under(trial.p95_margin_ms)})
         costs = times.under(limits.p95_margin_ms)
         answered = answer(self._bench, choice, work.training[work.folds == fold])
         self._folds.append(answered.figures(fold, costs, gated=choice.routed.gate is not None))

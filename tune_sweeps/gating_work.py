@@ -35,19 +35,20 @@ class RouteTimes(BaseModel):
 
     base_ms: tuple[float, ...]
     """Of the first stage."""
+    depth: int
     extra_ms: tuple[tuple[float, float, float], ...]
-    """What no, cheap and full rerank add to it."""
+    """What no, cheap and full rerank add to it at that depth."""
 
     def under(self, margin_ms: float) -> RouteCosts:
         """Costs of the routes where the base's p95 may rise by a margin."""
-        return costs_under(np.array(self.base_ms), np.array(self.extra_ms), margin_ms)
+        return costs_under(np.array(self.base_ms), np.array(self.extra_ms), margin_ms, depth=self.depth)
 
 
 def time_routes(index: Index, encoder: Encoder, plan: T1Plan, depth: int, texts: Sequence[str]) -> RouteTimes:
     """Time each route on each query at a depth of reranking."""
     searcher = searcher_for(index, encoder, plan.topk)
     base, extra = route_times(searcher, texts, depth=depth)
-    return RouteTimes(base_ms=tuple(base.tolist()), extra_ms=tuple(map(tuple, extra.tolist())))
+    return RouteTimes(base_ms=tuple(base.tolist()), depth=depth, extra_ms=tuple(map(tuple, extra.tolist())))
 
 
 def write_times(path: Path, times: Mapping[int, RouteTimes]) -> None:

@@ -156,7 +156,7 @@ def test_trials_of_an_earlier_start_hold_against_those_of_a_later_one() -> None:
     from types import SimpleNamespace
 
     config = GatingConfig(name="a", corpus=Path("c"), grace_folds=1, reduction_factor=2)
-    times = {50: RouteTimes(base_ms=(1.0, 1.0), extra_ms=((0.0, 0.1, 0.2), (0.0, 0.1, 0.2)))}
+    times = {50: RouteTimes(base_ms=(1.0, 1.0), depth=50, extra_ms=((0.0, 0.1, 0.2), (0.0, 0.1, 0.2)))}
     rows = [GatingRow(trial=trial(n), ending="", folds=(figures(gain),)) for n, gain in enumerate((0.1, 0.2, 0.3))]
     decisions = {}
     for name, known in (("taught", rows), ("untaught", [])):
@@ -169,7 +169,7 @@ def test_trials_of_an_earlier_start_hold_against_those_of_a_later_one() -> None:
 
 def test_a_wider_margin_makes_fewer_queries_late() -> None:
     extra = tuple((0.0, 0.5, 2.0) for _ in range(100))
-    times = RouteTimes(base_ms=tuple(np.linspace(1, 2, 100)), extra_ms=extra)
+    times = RouteTimes(base_ms=tuple(np.linspace(1, 2, 100)), depth=20, extra_ms=extra)
     narrow, wide = times.under(0.4), times.under(3.0)
     assert narrow.mean_ms.tolist() == wide.mean_ms.tolist() == pytest.approx([0.0, 0.5, 2.0])
     assert narrow.late[0] == 0
@@ -178,7 +178,7 @@ def test_a_wider_margin_makes_fewer_queries_late() -> None:
 
 
 def test_times_of_routes_are_kept_for_the_next_start(tmp_path: Path) -> None:
-    times = {20: RouteTimes(base_ms=(1.0,), extra_ms=((0.0, 0.1, 0.2),))}
+    times = {20: RouteTimes(base_ms=(1.0,), depth=20, extra_ms=((0.0, 0.1, 0.2),))}
     write_times(tmp_path / "times.json", times)
     assert read_times(tmp_path / "times.json") == times
     (tmp_path / "times.json").write_text('{"20": {}}')
@@ -195,13 +195,13 @@ def test_a_trial_answers_queries_as_the_driver_does(judged_corpus: Path, sweep_f
     bench = open_bench(
         prepared.collection, prepared.encoder, plan, tmp_path / "index", say=lambda _: None, advance=lambda _: None
     )
-    times = {10: RouteTimes(base_ms=(1.0,), extra_ms=((0.0, 0.1, 0.2),))}
+    times = {10: RouteTimes(base_ms=(1.0,), depth=10, extra_ms=((0.0, 0.1, 0.2),))}
     legs = {options: index.lexical for options, index in bench.indexes.items()}
     folds = np.arange(len(prepared.training)) % plan.folds
     work = GatingWork(prepared.config, tmp_path / "index", legs, bench.passes, prepared.training, folds, times)
     answers = []
     for used in (bench, workbench(work)):
-        choice = choose(used, prepared.training, times[10].under(1e6))
+        choice = choose(used, prepared.training, {10: times[10].under(1e6)})
         answers.append(answer(used, choice, prepared.held_out))
     mine, theirs = answers
     for name in ("baseline", "candidate", "full", "routes", "predicted"):

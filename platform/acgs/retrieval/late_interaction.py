@@ -1,7 +1,8 @@
 """Late interaction over quantised token states (ColBERT, Khattab and Zaharia 2020; here without its training).
 
 States are projected on the corpus' first components and kept as int8 with one scale a token. A query token's best match
-within a document counts, once evenly and once by the word piece's rarity.
+counts within the whole document and within its beginning, where titles, signatures and summaries stand; and a document
+token's best match counts, which tells a document about the query's subject from one that mentions it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ DIMENSIONS: Final = 128
 """Kept components of 768: 96, 128 and 192 rank alike on the development queries, and cost grows with them."""
 QUERY_TOKENS: Final = 32
 """Of longer queries the rarest tokens are matched, as many as ColBERT's queries have."""
+LEADS: Final = (16, 32)
+"""Tokens that are a document's beginning."""
+MATCHES: Final = ("match", *(f"match_first{lead}" for lead in LEADS), "match_back")
+"""Mean best match of the query's tokens in the document and in its first tokens; of the document's in the query."""
 _LEVELS: Final = 127
 _SHORTEST: Final = 1e-12
 """Length below which single precision has lost a state's direction."""
@@ -45,31 +50,36 @@ class TokenStates:
         rarity = self.rarity[pieces]
         kept = np.sort(np.argsort(-rarity, kind="stable")[:QUERY_TOKENS])
         values, scales = quantise(states[kept] @ self.projection)
-        return QueryTokens(dots_pack(values) if len(kept) else None, scales, rarity[kept])
+        return QueryTokens(dots_pack(values) if len(kept) else None, scales)
 
-    def match(self, query: QueryTokens, candidates: Ints) -> tuple[Singles, Singles]:
-        """Mean of the best matches of each query token, evenly and by rarity; two arrays of shape (candidates,).
+    def match(self, query: QueryTokens, candidates: Ints) -> Singles:
+        """Matches of `MATCHES`, shape (candidates, 4).
 
         A document without tokens, or a query without, matches nothing: 0.
         """
         begins, ends = self.starts[candidates], self.starts[candidates + 1]
-        lengths = ends - begins
-        even = np.zeros(len(candidates), dtype=np.float32)
-        weighted = even.copy()
-        held = np.flatnonzero(lengths > 0)
+        matches = np.zeros((len(candidates), len(MATCHES)), dtype=np.float32)
+        held = np.flatnonzero(ends > begins)
         if not len(held) or query.packed is None:
-            return even, weighted
+            return matches
         spans = [slice(int(begins[place]), int(ends[place])) for place in held]
         values = np.concatenate([self.values[span] for span in spans])
         scales = np.concatenate([self.scales[span] for span in spans])
-        # Whole numbers, so the result is the same on every processor.
-        products = np.asarray(dots_packed(values, query.packed)) * scales[:, None]
-        firsts = np.concatenate([[0], np.cumsum(lengths[held])[:-1]])
-        best = np.maximum.reduceat(products, firsts, axis=0) * query.scales
-        even[held] = best.mean(axis=1)
-        total = float(query.rarity.sum())
-        weighted[held] = best @ query.rarity / total if total > 0 else best.mean(axis=1)
-        return even, weighted
+        # Whole numbers, so the result is the same on every processor. A query token a row: reductions along rows are
+        # ten times as fast as across them.
+        products = np.asarray(dots_packed(values, query.packed)).T.astype(np.float32, order="C")
+        products *= scales
+        products *= query.scales[:, None]
+        lengths = (ends - begins)[held]
+        firsts = np.cumsum(lengths) - lengths
+        pieces = np.maximum.reduceat(products, _cuts(firsts, lengths), axis=1).reshape(-1, len(held), len(LEADS) + 1)
+        *begun, whole = np.moveaxis(np.maximum.accumulate(pieces, axis=2), 2, 0)
+        matches[held, 0] = whole.mean(axis=0)
+        for column, (lead, best) in enumerate(zip(LEADS, begun, strict=True), start=1):
+            # A shorter document is its own beginning.
+            matches[held, column] = np.where(lengths <= lead, whole, best).mean(axis=0)
+        matches[held, -1] = np.add.reduceat(products.max(axis=0), firsts) / lengths
+        return matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,12 @@ class QueryTokens:
 
     packed: PackedMatrix | None
     scales: Singles
-    rarity: Singles
+
+
+def _cuts(firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each document and the pieces between its leads begin, shape (documents * (leads + 1),)."""
+    # Cut within the document: `reduceat` knows no empty pieces.
+    return np.stack([firsts, *(firsts + np.minimum(lead, lengths - 1) for lead in LEADS)], axis=1).ravel()
 
 
 def fit_projection(states: Singles) -> Singles:

@@ -61,13 +61,14 @@ class Postings:
 
     def of_candidates(self, numbers: Sequence[int], candidates: Ints) -> Singles:
         """Scores of each term in each candidate, shape (terms, candidates); 0 where it does not occur."""
-        found = np.zeros((len(numbers), len(candidates)), dtype=np.float32)
-        for row, number in enumerate(numbers):
-            begin, end = self.starts[number], self.starts[number + 1]
-            holders = self.indices[begin:end]
-            places = np.minimum(np.searchsorted(holders, candidates), len(holders) - 1)
-            found[row] = np.where(holders[places] == candidates, self.data[begin:end][places], 0.0)
-        return found
+        asked = np.asarray(numbers, dtype=np.int64)
+        begins, ends = self.starts[asked], self.starts[asked + 1]
+        places = np.zeros((len(asked), len(candidates)), dtype=np.int64)
+        for row, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
+            places[row] = self.indices[begin:end].searchsorted(candidates)
+        # Where no holder follows, the last one is looked at, which is none of the candidates.
+        places = np.minimum(places + begins[:, None], ends[:, None] - 1)
+        return np.where(self.indices[places] == candidates, self.data[places], np.float32(0))
 
 
 def word_keys(words: Sequence[str]) -> NDArray[np.uint64]:

@@ -15,40 +15,84 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from acgs.errors import InvalidInputError
+from acgs.retrieval.late_interaction import MATCHES
 from acgs.retrieval.lexical import LexicalLeg, LexicalQuery
+from acgs.retrieval.neighbours import NEIGHBOUR_FEATURES, neighbour_features
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
-CHEAP_FEATURES: Final = ("fused", "lexical", "dense", "pairs", "coverage", "cosine", "rare_terms")
-"""fused, lexical, dense: first-stage scores; pairs: BM25 of neighbouring terms; coverage: share of the query's squared
-idf that the document holds; cosine: BM25 over the document's length in term space; rare_terms: BM25 weighted by idf."""
-FULL_FEATURES: Final = (*CHEAP_FEATURES, "match", "rare_match")
-"""match, rare_match: late interaction, evenly and by rarity."""
+CHEAP_FEATURES: Final = (
+    "fused",
+    "lexical",
+    "dense",
+    "both",
+    "pairs",
+    "coverage",
+    "cosine",
+    "rare_terms",
+    *NEIGHBOUR_FEATURES,
+)
+"""fused, lexical, dense: first-stage scores; both: the lower of the legs' scores, each scaled to its highest among the
+candidates; pairs: BM25 of neighbouring terms; coverage: share of the query's squared idf that the document holds;
+cosine: BM25 over the document's length in term space; rare_terms: BM25 weighted by idf."""
+FULL_FEATURES: Final = (*CHEAP_FEATURES, *MATCHES)
+"""With late interaction."""
 
-PRIOR: Final[dict[str, float]] = {"fused": 1.4, "rare_match": 0.5}
+PRIOR: Final[dict[str, float]] = {"fused": 1.4, "match": 0.5}
 """What the weights are pulled to: the first stage's order, with some late interaction where there is any."""
+QUERY_TERMS: Final = 64
+"""Of longer queries the rarest terms and the first pairs count: cost grows with them."""
 
 
 def cheap_features(
-    leg: LexicalLeg, query: LexicalQuery, candidates: Ints, *, fused: Singles, lexical: Singles, dense: Singles
+    leg: LexicalLeg,
+    query: LexicalQuery,
+    candidates: Ints,
+    *,
+    vectors: Singles,
+    fused: Singles,
+    lexical: Singles,
+    dense: Singles,
 ) -> Singles:
-    """Standardised features of `CHEAP_FEATURES`, shape (candidates, 7)."""
-    held = leg.words.of_candidates(query.words, candidates)
-    idf = leg.idf[query.words]
+    """Features of `CHEAP_FEATURES`, shape (candidates, 11).
+
+    Args:
+        candidates: document numbers, of the best fused score first.
+        vectors: (candidates, width), of length 1.
+        fused, lexical, dense: scores of the candidates in the same order.
+    """
+    words = _rarest(query.words, leg.idf)
+    held = leg.words.of_candidates(words, candidates)
+    idf = leg.idf[words]
     squared = idf * idf
     total = float(squared.sum())
     columns = [
         fused,
         lexical,
         dense,
-        leg.pairs.of_candidates(query.pairs, candidates).sum(axis=0),
+        np.minimum(_scaled(lexical, 0.0), _scaled(dense, float(dense.min(initial=0.0)))),
+        leg.pairs.of_candidates(query.pairs[:QUERY_TERMS], candidates).sum(axis=0),
         squared @ (held > 0) / total if total > 0 else np.zeros(len(candidates), np.float32),
         lexical / np.maximum(leg.norms[candidates], np.float32(1e-9)),
         idf @ held,
     ]
-    return standardise(np.stack(columns, axis=1).astype(np.float32))
+    return np.concatenate([np.stack(columns, axis=1), neighbour_features(vectors, fused)], axis=1, dtype=np.float32)
+
+
+def _rarest(words: Sequence[int], idf: Singles) -> list[int]:
+    """The rarest of a query's terms, in their order."""
+    if len(words) <= QUERY_TERMS:
+        return list(words)
+    kept = np.sort(np.argsort(-idf[list(words)], kind="stable")[:QUERY_TERMS])
+    return [words[place] for place in kept]
+
+
+def _scaled(scores: Singles, floor: float) -> Singles:
+    """Scores as parts of their span above `floor`; a leg without spread is 0."""
+    span = float(scores.max(initial=floor)) - floor
+    return (scores - np.float32(floor)) / np.float32(span) if span > 0 else np.zeros_like(scores)
 
 
 def standardise(features: Singles) -> Singles:
@@ -83,30 +127,26 @@ def learn_weights(examples: Sequence[ListwiseExample], names: Sequence[str], *, 
     taught = [item for item in examples if item.grades.sum() > 0]
     if not taught:
         return prior
-    features, target, held = _padded(taught)
+    features, target, starts = _joined(taught)
+    lengths = np.diff(starts, append=len(target))
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        scores = np.where(held, features @ weights, -np.inf)
-        scores -= scores.max(axis=1, keepdims=True)
+        scores = features @ weights
+        scores -= np.repeat(np.maximum.reduceat(scores, starts), lengths)
         chances = np.exp(scores)
-        mass = chances.sum(axis=1, keepdims=True)
+        mass = np.repeat(np.add.reduceat(chances, starts), lengths)
         away = weights - prior
-        likelihood = (target * np.where(held, scores - np.log(mass), 0.0)).sum() / len(taught)
-        slope = np.einsum("qc,qcf->f", chances / mass - target, features) / len(taught)
+        likelihood = target @ (scores - np.log(mass)) / len(taught)
+        slope = (chances / mass - target) @ features / len(taught)
         return float(-likelihood + shrinkage * away @ away), slope + 2 * shrinkage * away
 
     found: Floats = minimize(loss, prior, jac=True, method="L-BFGS-B").x
     return found
 
 
-def _padded(examples: Sequence[ListwiseExample]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Features (queries, candidates, features), target shares and which places are held, filled up with nothing."""
-    most = max(len(item.grades) for item in examples)
-    features = np.zeros((len(examples), most, examples[0].features.shape[1]))
-    target = np.zeros((len(examples), most))
-    held = np.zeros((len(examples), most), dtype=np.bool_)
-    for row, item in enumerate(examples):
-        count = len(item.grades)
-        features[row, :count], held[row, :count] = item.features, True
-        target[row, :count] = item.grades / item.grades.sum()
-    return features, target, held
+def _joined(examples: Sequence[ListwiseExample]) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """Features (all candidates, features), target shares (all candidates,), and where each query's begin."""
+    features = np.concatenate([item.features for item in examples]).astype(np.float64)
+    target = np.concatenate([item.grades / item.grades.sum() for item in examples])
+    lengths = np.array([len(item.grades) for item in examples])
+    return features, target, np.cumsum(lengths) - lengths

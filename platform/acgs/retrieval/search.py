@@ -32,10 +32,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 MAX_QUERY_CHARACTERS: Final = 32_768
-FULL_MS_PER_CANDIDATE: Final = 0.02
-"""Cost of late interaction with one document, milliseconds; `benchmarks.retrieval` measures it."""
-
-
 FEWEST: Final = 2
 """One candidate has no other order."""
 
@@ -153,7 +149,7 @@ class Searcher:
         first = self.first_pass(query, lexical_only=route is Route.LEXICAL)
         plan = self._predictor.decide(first.features) if self._predictor is not None and route is None else None
         chosen, fused = self._choose(first, plan, route)
-        depth = self._depth(plan, budget_ms, chosen)
+        chosen, depth = self._afforded(chosen, plan, budget_ms)
         if min(depth, len(first.candidates)) < FEWEST and chosen is not Route.LEXICAL:
             chosen = Route.FUSED
         begun = time.perf_counter()
@@ -226,18 +222,18 @@ class Searcher:
             self.index.lexical,
             first.query,
             numbers,
+            vectors=self.index.vectors[numbers],
             fused=fused[head],
             lexical=first.lexical[head],
             dense=first.dense[head],
         )
         if route is not Route.FULL:
-            return cheap
+            return standardise(cheap)
         if first.encoded is None:
             raise InvalidInputError("a search by words alone cannot be reranked by late interaction", field="route")
         tokens = self.index.tokens
         asked = tokens.query(first.encoded.states, first.encoded.pieces)
-        matches = standardise(np.stack(tokens.match(asked, numbers), axis=1))
-        return np.concatenate([cheap, matches], axis=1)
+        return standardise(np.concatenate([cheap, tokens.match(asked, numbers)], axis=1))
 
     def _choose(self, first: FirstPass, plan: Plan | None, route: Route | None) -> tuple[Route, Singles]:
         """The route, and the fused scores under the plan's share of the dense leg."""
@@ -247,10 +243,17 @@ class Searcher:
         fused = combine(first.lexical, first.dense, first.floor, plan.tau)
         return gate.route(plan.gain), fused
 
-    def _depth(self, plan: Plan | None, budget_ms: float | None, route: Route) -> int:
-        """How many candidates the smallest of configured depth, router's spend and caller's budget pays for."""
-        depth = self.configuration.rerankers.depth
-        if route is not Route.FULL:
-            return depth
-        caps = [cap for cap in (budget_ms, plan.spend_ms if plan is not None else None) if cap is not None]
-        return int(min([depth, *(cap / FULL_MS_PER_CANDIDATE for cap in caps)]))
+    def _afforded(self, route: Route, plan: Plan | None, budget_ms: float | None) -> tuple[Route, int]:
+        """The route and depth that the smaller of router's spend and caller's budget pays for."""
+        rerankers = self.configuration.rerankers
+        caps = [budget_ms] if budget_ms is not None else []
+        if plan is not None and route is Route.FULL:
+            caps.append(plan.spend_ms)
+        if not caps or route not in (Route.CHEAP, Route.FULL):
+            return route, rerankers.depth
+        left = min(caps) - rerankers.cheap_ms
+        if left < 0:
+            return Route.FUSED, 0
+        # A spend that was worked out from a whole number of candidates pays for it, whatever its last digit.
+        paid = int(min(rerankers.depth, left / rerankers.candidate_ms + 1e-6))
+        return (Route.FULL, paid) if route is Route.FULL and paid >= FEWEST else (Route.CHEAP, rerankers.depth)

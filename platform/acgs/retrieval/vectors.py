@@ -28,7 +28,7 @@ class GraphOptions(BaseModel):
 
     connectivity: int = Field(16, ge=4, le=128, description="M: links a node")
     expansion_add: int = Field(200, ge=8, le=4096, description="efConstruction: nodes looked at when one is added")
-    dtype: str = Field("f16", pattern="^(f32|f16|i8)$", description="quantisation of the graph's own vectors")
+    dtype: str = Field("i8", pattern="^(f32|f16|i8)$", description="quantisation of the graph's own vectors")
 
 
 class NearestSearch(Protocol):
@@ -67,8 +67,11 @@ class GraphSearch:
         """As the interface says, among what the graph finds."""
         if not query.any():
             return np.zeros(0, np.int32)
-        found = np.sort(self._index.search(query, min(k, len(self._index)), threads=1).keys.astype(np.int32))
-        return found[best(self._vectors[found] @ query, k)]
+        # All that the search kept open, not k of them: what the graph's coarse vectors misjudge is mended here.
+        wanted = min(max(k, self.ef), len(self._index))
+        found = self._index.search(query, wanted, threads=1).keys.astype(np.int32)
+        nearest: Ints = found[np.lexsort((found, -(self._vectors[found] @ query)))[:k]]
+        return nearest
 
     @property
     def memory_bytes(self) -> int:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -11,6 +9,8 @@ from numpy.typing import NDArray
 
 from acgs.retrieval.late_interaction import (
     DIMENSIONS,
+    LEADS,
+    MATCHES,
     QUERY_TOKENS,
     TokenStates,
     fit_projection,
@@ -19,7 +19,7 @@ from acgs.retrieval.late_interaction import (
 )
 
 Singles = NDArray[np.float32]
-LENGTHS = (5, 0, 1, 12, 3)
+LENGTHS = (5, 0, 1, 12, 3, 16, 17, 50)
 VOCABULARY = 20
 
 
@@ -49,57 +49,56 @@ def tokens(states: Singles, pieces: NDArray[np.int32]) -> TokenStates:
 def test_matches_are_those_of_floats_within_what_int8_rounds(tokens: TokenStates, states: Singles) -> None:
     asked, piece = _units(6, 48, 2), np.arange(6, dtype=np.int32)
     candidates = np.arange(len(LENGTHS), dtype=np.int32)
-    even, weighted = tokens.match(tokens.query(asked, piece), candidates)
+    found = tokens.match(tokens.query(asked, piece), candidates)
+    assert found.shape == (len(LENGTHS), len(MATCHES))
     for number in candidates:
         held = states[tokens.starts[number] : tokens.starts[number + 1]]
-        best = (held @ asked.T).max(axis=0) if len(held) else np.zeros(len(asked))
+        if not len(held):
+            assert not found[number].any()
+            continue
         # Two roundings of at most half a level each, over 48 coordinates.
-        assert even[number] == pytest.approx(best.mean(), abs=0.02)
-        assert weighted[number] == pytest.approx(best @ tokens.rarity[piece] / tokens.rarity[piece].sum(), abs=0.02)
-
-
-def test_a_rare_pieces_match_weighs_more(tokens: TokenStates, states: Singles) -> None:
-    rarity = np.ones(VOCABULARY, np.float32)
-    rarity[7] = 9.0
-    asked = np.stack([states[0], -states[0]])
-    candidates = np.array([0], np.int32)
-    for pieces, more in (([7, 1], 1), ([1, 7], -1)):
-        query = replace(tokens, rarity=rarity).query(asked, np.array(pieces, np.int32))
-        even, weighted = tokens.match(query, candidates)
-        assert (weighted[0] - even[0]) * more > 0.3
+        whole, *begun, back = found[number]
+        assert whole == pytest.approx((held @ asked.T).max(axis=0).mean(), abs=0.02)
+        for lead, value in zip(LEADS, begun, strict=True):
+            assert value == pytest.approx((held[:lead] @ asked.T).max(axis=0).mean(), abs=0.02)
+        assert back == pytest.approx((held @ asked.T).max(axis=1).mean(), abs=0.02)
 
 
 def test_a_documents_own_tokens_match_it_best(tokens: TokenStates, states: Singles, pieces: NDArray[np.int32]) -> None:
     own = slice(int(tokens.starts[3]), int(tokens.starts[4]))
-    even, _ = tokens.match(tokens.query(states[own], pieces[own]), np.arange(len(LENGTHS), dtype=np.int32))
-    assert even.argmax() == 3
-    assert even[3] == pytest.approx(1.0, abs=0.02)
+    found = tokens.match(tokens.query(states[own], pieces[own]), np.arange(len(LENGTHS), dtype=np.int32))
+    for column in (0, -1):
+        assert found[:, column].argmax() == 3
+        assert found[3, column] == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_match_does_not_depend_on_the_other_candidates(tokens: TokenStates) -> None:
     asked = tokens.query(_units(4, 48, 3), np.arange(4, dtype=np.int32))
-    together = np.stack(tokens.match(asked, np.array([4, 0, 1, 3], np.int32)))
-    for column, number in enumerate((4, 0, 1, 3)):
-        assert (
-            np.stack(tokens.match(asked, np.array([number], np.int32)))[:, 0].tolist() == together[:, column].tolist()
-        )
+    order = (4, 0, 1, 3, 5, 6, 7)
+    together = tokens.match(asked, np.array(order, np.int32))
+    for row, number in enumerate(order):
+        assert tokens.match(asked, np.array([number], np.int32))[0].tolist() == together[row].tolist()
 
 
 def test_a_query_or_a_document_without_tokens_matches_nothing(tokens: TokenStates) -> None:
     everything = np.arange(len(LENGTHS), dtype=np.int32)
     nothing = tokens.query(np.zeros((0, 48), np.float32), np.zeros(0, np.int32))
-    assert np.stack(tokens.match(nothing, everything)).any() == np.False_
+    assert not tokens.match(nothing, everything).any()
     asked = tokens.query(_units(4, 48, 3), np.arange(4, dtype=np.int32))
-    assert [float(scores[1]) for scores in tokens.match(asked, everything)] == [0, 0]
-    assert [len(scores) for scores in tokens.match(asked, everything[:0])] == [0, 0]
+    assert tokens.match(asked, everything)[1].tolist() == [0] * len(MATCHES)
+    assert tokens.match(asked, everything[:0]).shape == (0, len(MATCHES))
 
 
-def test_of_a_long_query_the_rarest_tokens_are_matched_in_their_order(tokens: TokenStates) -> None:
+def test_of_a_long_query_the_rarest_tokens_are_matched(tokens: TokenStates) -> None:
+    """The 32 rarest of a long query match as they do alone."""
     count = QUERY_TOKENS + 10
     piece = (np.arange(count) % VOCABULARY).astype(np.int32)
-    kept = tokens.query(_units(count, 48, 4), piece).rarity
-    assert len(kept) == QUERY_TOKENS
-    assert sorted(kept) == sorted(np.sort(tokens.rarity[piece])[-QUERY_TOKENS:])
+    asked = _units(count, 48, 4)
+    rarest = np.sort(np.argsort(-tokens.rarity[piece], kind="stable")[:QUERY_TOKENS])
+    everything = np.arange(len(LENGTHS), dtype=np.int32)
+    whole = tokens.match(tokens.query(asked, piece), everything)
+    alone = tokens.match(tokens.query(asked[rarest], piece[rarest]), everything)
+    assert whole.tolist() == alone.tolist()
 
 
 @settings(max_examples=60)

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from acgs.errors import InvalidInputError
 from acgs.retrieval.lexical import build_leg
-from acgs.retrieval.rerankers import CHEAP_FEATURES, PRIOR, ListwiseExample, cheap_features, learn_weights, standardise
+from acgs.retrieval.rerankers import (
+    CHEAP_FEATURES,
+    PRIOR,
+    QUERY_TERMS,
+    ListwiseExample,
+    cheap_features,
+    learn_weights,
+    standardise,
+)
 from tests.acgs.retrieval.corpora import TINY
 
 NAMES = ("fused", "useful", "useless")
@@ -88,13 +96,15 @@ def test_features_say_what_their_names_say() -> None:
     query = leg.analyse("river bank")
     candidates = np.array([0, 6, 7, 8], dtype=np.int32)
     lexical = leg.words.scores(query.words)[candidates]
-    fused, dense = np.array([1, 0, 2, 3], np.float32), np.array([0, 3, 2, 1], np.float32)
-    table = cheap_features(leg, query, candidates, fused=fused, lexical=lexical, dense=dense)
+    fused, dense = np.array([3, 2, 1, 0], np.float32), np.array([0, 3, 2, 1], np.float32)
+    table = cheap_features(
+        leg, query, candidates, vectors=np.eye(4, dtype=np.float32), fused=fused, lexical=lexical, dense=dense
+    )
     found = dict(zip(CHEAP_FEATURES, table.T, strict=True))
     assert table.shape == (4, len(CHEAP_FEATURES))
     assert np.argsort(found["fused"]).tolist() == np.argsort(fused).tolist()
     assert np.argsort(found["dense"]).tolist() == np.argsort(dense).tolist()
-    for name in ("lexical", "pairs", "coverage", "cosine", "rare_terms"):
+    for name in ("lexical", "both", "pairs", "coverage", "cosine", "rare_terms"):
         assert found[name].argmax() == 1, f"{name}: only d7 holds both words, side by side"
     assert found["coverage"][3] == found["coverage"].min()
 
@@ -103,5 +113,21 @@ def test_a_query_without_known_words_has_features_too() -> None:
     leg = build_leg([document.content for document in TINY.documents], 1.2, 0.75)
     nothing = np.zeros(2, np.float32)
     query, candidates = leg.analyse("unheard"), np.array([0, 11], np.int32)
-    table = cheap_features(leg, query, candidates, fused=nothing, lexical=nothing, dense=nothing)
-    assert not table.any()
+    alike = np.ones((2, 1), np.float32)
+    table = cheap_features(leg, query, candidates, vectors=alike, fused=nothing, lexical=nothing, dense=nothing)
+    assert np.isfinite(table).all()
+    assert not standardise(table).any()
+
+
+def test_of_a_long_query_the_rarest_terms_count() -> None:
+    documents = [document.content for document in TINY.documents]
+    common, rare = " ".join(f"word{number}" for number in range(QUERY_TERMS)), "needle"
+    leg = build_leg([common, common, common, f"{common} {rare}", *documents], 1.2, 0.75)
+    query, candidates = leg.analyse(f"{common} {rare}"), np.array([0, 3], np.int32)
+    lexical = leg.words.scores(query.words)[candidates]
+    table = cheap_features(
+        leg, query, candidates, vectors=np.eye(2, dtype=np.float32), fused=lexical, lexical=lexical, dense=lexical
+    )
+    found = dict(zip(CHEAP_FEATURES, table.T, strict=True))
+    assert found["coverage"][1] == pytest.approx(1.0)
+    assert found["coverage"][0] < 1

@@ -15,7 +15,7 @@ from acgs.retrieval.encoders import StaticEncoder
 from acgs.retrieval.index import Index
 from acgs.retrieval.query_features import NAMES
 from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES
-from acgs.retrieval.search import FULL_MS_PER_CANDIDATE, MAX_QUERY_CHARACTERS, Plan, Ranking, Searcher
+from acgs.retrieval.search import MAX_QUERY_CHARACTERS, Plan, Ranking, Searcher
 from tests.acgs.retrieval.corpora import TINY, write_static_encoder
 
 GATE = RetrievalConfiguration(gate=Gate(theta_star=0.1, delta=0.05))
@@ -146,12 +146,21 @@ class TestRoutes:
     def test_a_small_budget_leaves_the_later_candidates_where_they_are(
         self, spend: str, index: Index, encoder: StaticEncoder
     ) -> None:
-        paid = 2.5 * FULL_MS_PER_CANDIDATE
+        paid = GATE.rerankers.cheap_ms + 2.5 * GATE.rerankers.candidate_ms
         predictor = Predicting(0.5, spend_ms=paid if spend == "router" else 100.0)
         searcher = Searcher(index, encoder, GATE, predictor)
         found = searcher.search("physician river", topk=12, budget_ms=paid if spend == "caller" else None)
         fused = searcher.search("physician river", topk=12, route=Route.FUSED)
         assert found.numbers[2:].tolist() == fused.numbers[2:].tolist()
+
+    @pytest.mark.parametrize(
+        ("part", "route"), [(0.5, Route.FUSED), (1.0, Route.CHEAP), (100.0, Route.FULL)], ids=["half", "cheap", "ample"]
+    )
+    def test_a_budget_buys_the_dearest_route_that_it_pays_for(
+        self, part: float, route: Route, index: Index, encoder: StaticEncoder
+    ) -> None:
+        searcher = Searcher(index, encoder, GATE, Predicting(0.5, spend_ms=100.0))
+        assert searcher.search("river bank", budget_ms=part * GATE.rerankers.cheap_ms).route is route
 
     def test_a_budget_of_0_searches_by_words_alone(self, index: Index, encoder: StaticEncoder) -> None:
         searcher = Searcher(index, encoder, GATE, Predicting(0.5))

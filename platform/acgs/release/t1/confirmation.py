@@ -17,12 +17,12 @@ from acgs.release.t1.tuning import (
     Learned,
     Passes,
     Routed,
+    best_constant,
     choose_baseline,
     choose_gate,
     fold_numbers,
     heads,
     learn_rerankers,
-    sure_mean,
 )
 from acgs.retrieval.configuration import FirstStage, Gate, Rerankers, RetrievalConfiguration, Route
 from acgs.retrieval.encoders import Encoder
@@ -108,30 +108,38 @@ class Workbench:
         return Sides(Searcher(index, used, bare), Searcher(index, used, choice.configuration, predictor))
 
 
-def choose(bench: Workbench, chosen: NDArray[np.intp], costs: RouteCosts) -> Choice:
-    """All choices on some queries: T0, the rerankers, the router, the gate."""
-    baseline = choose_baseline(bench.passes, bench.plan, chosen)
+def choose(bench: Workbench, chosen: NDArray[np.intp], costs: Mapping[int, RouteCosts]) -> Choice:
+    """All choices on some queries: T0, the depth, the rerankers, the router, the gate.
+
+    Args:
+        costs: of the routes, by the depths to choose from.
+    """
+    plan = bench.plan
+    baseline = choose_baseline(bench.passes, plan, chosen)
     passes = bench.judged(baseline)
-    depth = bench.plan.depth
+    learned = {depth: learn_rerankers(passes, bench.heads(baseline, depth), chosen, plan) for depth in sorted(costs)}
+    depth = max(learned, key=lambda each: best_constant(learned[each].gains, costs[each], plan)[1])
     depths = (bench.heads(baseline, (depth + 1) // 2), bench.heads(baseline, depth))
-    learned = learn_rerankers(passes, depths[1], chosen, bench.plan)
-    routed = choose_gate(passes, learned, baseline, depths=depths, chosen=chosen, plan=bench.plan, costs=costs)
-    return Choice(baseline, learned, routed, configuration(bench.plan, baseline, learned, routed))
+    routed = choose_gate(passes, learned[depth], baseline, depths=depths, chosen=chosen, plan=plan, costs=costs[depth])
+    return Choice(baseline, learned[depth], routed, configuration(plan, baseline, learned[depth], routed, costs[depth]))
 
 
-def configuration(plan: T1Plan, baseline: Baseline, learned: Learned, routed: Routed) -> RetrievalConfiguration:
+def configuration(
+    plan: T1Plan, baseline: Baseline, learned: Learned, routed: Routed, costs: RouteCosts
+) -> RetrievalConfiguration:
     """The document that the search path reads.
 
     Without a router all queries take the route that gains most, or none where no gain is sure.
     """
-    sure = [sure_mean(learned.gains[:, route]) for route in (1, 2)]
     alone = Route.FUSED if baseline.tau > 0 else Route.LEXICAL
-    route = alone if max(sure) <= 0 else (Route.CHEAP, Route.FULL)[int(np.argmax(sure))]
+    route = (alone, Route.CHEAP, Route.FULL)[best_constant(learned.gains, costs, plan)[0]]
     gate = routed.gate
     return RetrievalConfiguration(
         first_stage=FirstStage(tau=baseline.tau, topk=plan.topk),
         rerankers=Rerankers(
-            depth=plan.depth,
+            depth=learned.depth,
+            cheap_ms=costs.cheap_ms,
+            candidate_ms=costs.candidate_ms,
             cheap=dict(zip(CHEAP_FEATURES, learned.cheap.tolist(), strict=True)),
             full=dict(zip(FULL_FEATURES, learned.full.tolist(), strict=True)),
         ),
@@ -140,7 +148,7 @@ def configuration(plan: T1Plan, baseline: Baseline, learned: Learned, routed: Ro
     )
 
 
-def confirm(bench: Workbench, costs: RouteCosts) -> tuple[list[Confirmed], list[Choice]]:
+def confirm(bench: Workbench, costs: Mapping[int, RouteCosts]) -> tuple[list[Confirmed], list[Choice]]:
     """Every judged query, answered by the choices of the folds that it is not in; and the choices, by fold."""
     passes = next(iter(bench.passes.values()))
     folds = fold_numbers(len(passes), bench.plan.folds, bench.plan.seed)

@@ -12,6 +12,8 @@ from acgs.release.t1.confirmation import Confirmed
 from acgs.release.t1.package import Findings
 from acgs.release.t1.tuning import standard_error
 from acgs.retrieval.configuration import Route
+from acgs.retrieval.router.fidelity import no_regret
+from acgs.retrieval.router.outputs import OUTPUTS
 from acgs.retrieval.slices import GLOBAL
 from acgs.statistics.bootstrap import paired_quantile_change
 from acgs.statistics.evidence import CONFIDENCE, InsufficientDataError
@@ -34,11 +36,17 @@ def facts_of(found: Findings) -> dict[str, Any]:
             if members
         },
         "gate": gate_facts(found.confirmed),
+        "router": _router(found),
         "latency_ms": _latency(found),
-        "route_costs_ms": dict(zip(("none", "cheap", "full"), found.costs.mean_ms.tolist(), strict=True)),
+        "route_costs_ms": {
+            str(depth): dict(zip(("none", "cheap", "full"), costs.mean_ms.tolist(), strict=True))
+            for depth, costs in found.costs.items()
+        },
         "shipped": {
             "bm25": found.final.baseline.bm25.model_dump(),
             "tau": found.final.baseline.tau,
+            "depth": found.final.learned.depth,
+            "route": found.final.configuration.route.value,
             "shrinkage": list(found.final.learned.shrinkage),
             "gate": None if found.final.routed.gate is None else found.final.routed.gate.theta_star,
             "why_no_gate": found.final.routed.reason or None,
@@ -48,6 +56,9 @@ def facts_of(found: Findings) -> dict[str, Any]:
             {
                 "bm25": item.baseline.bm25.model_dump(),
                 "tau": item.baseline.tau,
+                "depth": item.learned.depth,
+                "route": item.configuration.route.value,
+                "gate": None if item.routed.gate is None else [*item.routed.gate.routed],
                 "shrinkage": list(item.learned.shrinkage),
             }
             for item in found.choices
@@ -66,6 +77,19 @@ def gate_facts(confirmed: Sequence[Confirmed]) -> dict[str, float]:
         "gain_always": float(always.mean()),
         "gain_oracle": float(np.maximum(always, 0).mean()),
         "oracle_fires": float((always > 0).mean()),
+    }
+
+
+def _router(found: Findings) -> dict[str, Any] | None:
+    """How well the shipped tables follow their teacher, and what following them may lose; None without a router."""
+    distilled = found.final.routed.distillation
+    if distilled is None:
+        return None
+    regret = no_regret(found.tables_against_teacher)
+    return {
+        "held_out_r2": {name: distilled.fidelity[name].held_out_r2 for name in OUTPUTS},
+        "decision_agreement": distilled.fidelity["gain"].decision_agreement,
+        "no_regret": {"holds": regret.holds, "lower": regret.lower, "margin": regret.margin, "n": regret.n},
     }
 
 

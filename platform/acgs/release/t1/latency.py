@@ -1,7 +1,8 @@
 """Latency by replay: both sides answer the same query one after the other, in an order drawn for each pair.
 
 A search computes and waits for nothing, so its time is the processor time of the process: on a machine that does other
-work it says what wall time would say on an idle one. Wall time is kept beside it.
+work it says what wall time would say on an idle one. Wall time is kept beside it. Encoder and linear algebra run on one
+thread, as they do in service: threads that wait for each other would count as work.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from acgs.retrieval.configuration import Route
 from acgs.retrieval.search import Searcher
@@ -37,9 +39,13 @@ def replay(
     seed: int,
 ) -> Replayed:
     """Time both sides over all queries; a round before the first warms caches up and is not counted."""
+    with threadpool_limits(1):
+        return _replayed((baseline, candidate), queries, rounds=rounds, seed=seed)
+
+
+def _replayed(sides: tuple[Searcher, Searcher], queries: Sequence[str], *, rounds: int, seed: int) -> Replayed:
     rng = np.random.default_rng(seed)
     times: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
-    sides = (baseline, candidate)
     for round_number in range(rounds + 1):
         for query in queries:
             for side in rng.permutation(2):
@@ -59,6 +65,10 @@ class RouteCosts:
     late: Floats
     """(3,) chance that first stage and rerank together exceed the first stage's p95 plus the margin"""
     base_p95_ms: float
+    cheap_ms: float
+    """p95 of the cheap rerank."""
+    candidate_ms: float
+    """p95 of what late interaction with one candidate adds to it."""
 
 
 def route_times(searcher: Searcher, queries: Sequence[str], *, depth: int, rounds: int = 5) -> tuple[Floats, Floats]:
@@ -68,27 +78,38 @@ def route_times(searcher: Searcher, queries: Sequence[str], *, depth: int, round
         Milliseconds of the first stage, (queries,), and what no, cheap and full rerank add, (queries, 3).
     """
     least = np.full((len(queries), 3), np.inf)
-    for _ in range(rounds):
-        for row, query in enumerate(queries):
-            marks = [time.process_time()]
-            first = searcher.first_pass(query)
-            marks.append(time.process_time())
-            for route in (Route.CHEAP, Route.FULL):
-                searcher.rerank(first, first.fused, route, depth)
+    with threadpool_limits(1):
+        for _ in range(rounds):
+            for row, query in enumerate(queries):
+                marks = [time.process_time()]
+                first = searcher.first_pass(query)
                 marks.append(time.process_time())
-            least[row] = np.minimum(least[row], np.diff(marks) * 1e3)
+                for route in (Route.CHEAP, Route.FULL):
+                    searcher.rerank(first, first.fused, route, depth)
+                    marks.append(time.process_time())
+                least[row] = np.minimum(least[row], np.diff(marks) * 1e3)
     return least[:, 0], np.column_stack([np.zeros(len(queries)), least[:, 1:]])
 
 
-def costs_under(base_ms: Floats, extra_ms: Floats, margin_ms: float) -> RouteCosts:
-    """Costs of the routes, from `route_times`, where the first stage's p95 may rise by a margin."""
+def costs_under(base_ms: Floats, extra_ms: Floats, margin_ms: float, *, depth: int) -> RouteCosts:
+    """Costs of the routes, from `route_times` at that depth, where the first stage's p95 may rise by a margin."""
     p95 = float(np.quantile(base_ms, 0.95))
-    return RouteCosts(extra_ms.mean(axis=0), (base_ms[:, None] + extra_ms > p95 + margin_ms).mean(axis=0), p95)
+    return RouteCosts(
+        mean_ms=extra_ms.mean(axis=0),
+        late=(base_ms[:, None] + extra_ms > p95 + margin_ms).mean(axis=0),
+        base_p95_ms=p95,
+        cheap_ms=float(np.quantile(extra_ms[:, 1], 0.95)),
+        candidate_ms=float(np.quantile(np.maximum(extra_ms[:, 2] - extra_ms[:, 1], 0), 0.95)) / depth,
+    )
 
 
-def route_costs(searcher: Searcher, queries: Sequence[str], margin_ms: float, *, depth: int) -> RouteCosts:
-    """Measure what the routes cost on these queries."""
-    return costs_under(*route_times(searcher, queries, depth=depth), margin_ms)
+def route_costs(
+    searcher: Searcher, queries: Sequence[str], margin_ms: float, *, depths: Sequence[int]
+) -> dict[int, RouteCosts]:
+    """Measure what the routes cost on these queries, by depth."""
+    return {
+        depth: costs_under(*route_times(searcher, queries, depth=depth), margin_ms, depth=depth) for depth in depths
+    }
 
 
 def _timed(searcher: Searcher, query: str) -> tuple[float, float]:

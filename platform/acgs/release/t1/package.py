@@ -57,7 +57,8 @@ class Findings:
     plan: T1Plan
     at: datetime
     bench: Workbench
-    costs: RouteCosts
+    costs: Mapping[int, RouteCosts]
+    """By depth."""
     final: Choice
     choices: Sequence[Choice]
     """By fold."""
@@ -107,7 +108,7 @@ def find(
     bench = open_bench(collection, encoder, plan, work / INDEX_FOLDER, say=say, advance=advance)
     say("what each route costs")
     costs = route_costs(
-        searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk), texts, plan.p95_margin_ms, depth=plan.depth
+        searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk), texts, plan.p95_margin_ms, depths=plan.depths
     )
     say("choices on folds, answers to the queries left out")
     confirmed, choices = confirm(bench, costs)

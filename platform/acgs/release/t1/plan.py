@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from acgs.retrieval.index import Bm25Options
 
 _Positive = Annotated[float, Field(gt=0)]
+_Depth = Annotated[int, Field(ge=10, le=1000)]
 
 
 class T1Plan(BaseModel):
@@ -18,7 +19,8 @@ class T1Plan(BaseModel):
 
     seed: int = Field(20260901, description="of folds, cross-fitting and resampling")
     folds: int = Field(5, ge=3, le=20, description="outer folds: each query is judged by choices made without it")
-    inner_folds: int = Field(4, ge=3, le=20, description="folds in which reranker and router are cross-fitted")
+    inner_folds: int = Field(8, ge=3, le=20, description="folds in which reranker and router are cross-fitted")
+    cross_fits: int = Field(500, ge=1, description="queries scored in cross-fitting: fewer are divided anew and again")
     bm25: tuple[Bm25Options, ...] = (
         Bm25Options(k1=0.9, b=0.4),
         Bm25Options(k1=1.2, b=0.5),
@@ -28,7 +30,7 @@ class T1Plan(BaseModel):
     taus: tuple[float, ...] = tuple(round(0.1 * step, 1) for step in range(11))
     shrinkages: tuple[_Positive, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
     topk: int = Field(100, ge=10, le=1000)
-    depth: int = Field(50, ge=10, le=1000)
+    depths: tuple[_Depth, ...] = Field((20, 50), min_length=1, description="candidates that may be reranked")
     budget_ms: float = Field(1.0, gt=0, description="mean milliseconds that reranking may add")
     p95_margin_ms: float = Field(1.0, gt=0, description="how much the p95 of latency may rise")
     requests: int = Field(

@@ -49,7 +49,7 @@ def settings(topk: int) -> list[Setting]:
         GraphOptions(connectivity=32),
         GraphOptions(expansion_add=100),
         GraphOptions(dtype="f32"),
-        GraphOptions(dtype="i8"),
+        GraphOptions(dtype="f16"),
     ):
         grid += [Setting(graph=graph, ef=ef, topk=topk) for ef in (topk, 2 * topk)]
     return grid

@@ -20,7 +20,8 @@ from acgs.retrieval.index import Bm25Options
 from acgs.retrieval.query_features import NAMES
 from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES, ListwiseExample, learn_weights
 from acgs.retrieval.router.distillation import Distillation, distill
-from acgs.retrieval.search import FULL_MS_PER_CANDIDATE, Searcher
+from acgs.retrieval.router.fidelity import MARGIN
+from acgs.retrieval.search import Searcher
 from acgs.retrieval.vectors import best
 from acgs.statistics.evidence import Floats, InsufficientDataError
 
@@ -28,8 +29,9 @@ Ints = NDArray[np.int32]
 Passes = Mapping[Bm25Options, Sequence[JudgedPass]]
 
 
-_Z: Final = 1.645
-"""Quantile of the normal law for bounds at one-sided 95 %."""
+_Z: Final = 2.326
+"""Quantile of the normal law for bounds at one-sided 99 %: what they judge is the best of two routes at two depths, for
+which 95 % together takes that much (Bonferroni), and of several shrinkages that differ little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def choose_baseline(passes: Passes, plan: T1Plan, chosen: NDArray[np.intp]) -> B
 class Heads:
     """The candidates that are reranked, for every query, under one baseline."""
 
+    depth: int
     order: list[Ints]
     """Places of the head, by query."""
     examples: list[ListwiseExample]
@@ -74,13 +77,14 @@ def heads(searcher: Searcher, passes: Sequence[JudgedPass], baseline: Baseline, 
     """Heads of all queries."""
     pairs = [example(searcher, judged, baseline.tau, depth) for judged in passes]
     base = [judged.ndcg_fused(baseline.tau) for judged in passes]
-    return Heads([order for order, _ in pairs], [item for _, item in pairs], np.array(base))
+    return Heads(depth, [order for order, _ in pairs], [item for _, item in pairs], np.array(base))
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
     """Weights of both rerankers and what cross-fitting says of them."""
 
+    depth: int
     cheap: Floats
     full: Floats
     shrinkage: tuple[float, float]
@@ -90,24 +94,24 @@ class Learned:
 
 
 def learn_rerankers(passes: Sequence[JudgedPass], held: Heads, chosen: NDArray[np.intp], plan: T1Plan) -> Learned:
-    """Learn on `chosen` queries; shrinkage by cross-fitting, the strongest within one standard error of the best.
+    """Learn on `chosen` queries; the shrinkage is that of the highest lower bound of the cross-fitted gain.
 
-    The one-standard-error rule is Breiman's (1984, section 3.4.3): with few queries the baseline's order is kept.
+    The bound, not the mean: of two that gain alike the steadier one is taken, which is mostly the stronger.
     """
-    folds = fold_numbers(len(chosen), plan.inner_folds, plan.seed)
+    divisions = _divisions(len(chosen), plan)
     weights: list[Floats] = []
     shrinkages: list[float] = []
     columns = [np.zeros(len(chosen))]
     for names in (CHEAP_FEATURES, FULL_FEATURES):
         tried = {
-            shrinkage: _cross_fitted(passes, held, chosen, folds=folds, names=names, shrinkage=shrinkage)
+            shrinkage: _cross_fitted(passes, held, chosen, divisions=divisions, names=names, shrinkage=shrinkage)
             for shrinkage in plan.shrinkages
         }
-        shrinkage = _one_standard_error(tried)
+        shrinkage = max(tried, key=lambda each: (sure_mean(tried[each]), each))
         columns.append(tried[shrinkage])
         shrinkages.append(shrinkage)
         weights.append(learn_weights(_of_width(held, chosen, len(names)), names, shrinkage=shrinkage))
-    return Learned(weights[0], weights[1], (shrinkages[0], shrinkages[1]), np.stack(columns, axis=1))
+    return Learned(held.depth, weights[0], weights[1], (shrinkages[0], shrinkages[1]), np.stack(columns, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,54 +140,83 @@ def choose_gate(
     """
     features = np.array([passes[row].first.features for row in chosen])
     gains = learned.gains
+    losses = losses_of_half(passes, depths, learned.full, chosen)
+    half_ms, whole_ms = (costs.cheap_ms + heads.depth * costs.candidate_ms for heads in depths)
     targets = {
         "tau": np.array([_best_tau(passes[row], baseline.tau, plan.taus) for row in chosen]),
-        "spend": useful_spend(passes, depths, learned.full, chosen, plan.depth),
+        "spend": np.where(losses <= 0, half_ms, whole_ms),
         "gain": gains[:, 2],
     }
     folds = fold_numbers(len(chosen), plan.inner_folds, plan.seed + 1)
     try:
         distillation = distill(features, NAMES, targets, folds, plan.seed)
+        fixed = {}
         if not _tau_helps(passes, baseline, chosen, distillation.teacher["tau"]):
-            targets["tau"] = np.full(len(chosen), baseline.tau)
-            distillation = distill(features, NAMES, targets, folds, plan.seed)
+            fixed["tau"] = np.full(len(chosen), baseline.tau)
+        if not _spend_keeps(losses, distillation.teacher["spend"], whole_ms):
+            fixed["spend"] = np.full(len(chosen), whole_ms)
+        if fixed:
+            distillation = distill(features, NAMES, targets | fixed, folds, plan.seed)
     except InsufficientDataError as error:
         return Routed(None, None, error.message)
     scores = distillation.router().predict(features).gain
     problem = GateProblem(
         sure_gains(gains, distillation.teacher["gain"], scores), costs.mean_ms, plan.budget_ms, costs.late
     )
-    return Routed(distillation, solve_gate(problem, scores), "")
+    gate = solve_gate(problem, scores)
+    return Routed(distillation.decided_at((gate.theta_star - gate.delta, gate.theta_star)), gate, "")
 
 
-def useful_spend(
-    passes: Sequence[JudgedPass], depths: tuple[Heads, Heads], weights: Floats, chosen: NDArray[np.intp], depth: int
+def losses_of_half(
+    passes: Sequence[JudgedPass], depths: tuple[Heads, Heads], weights: Floats, chosen: NDArray[np.intp]
 ) -> Floats:
-    """Milliseconds of late interaction that each query can use: half the depth where the whole ranks no better."""
+    """nDCG@10 that each query loses where the full rerank sees half the depth, below 0 where it gains."""
     half, whole = depths
-    enough = np.array(
+    return np.array(
         [
-            reranked_ndcg(passes[row], half, int(row), weights) >= reranked_ndcg(passes[row], whole, int(row), weights)
+            reranked_ndcg(passes[row], whole, int(row), weights) - reranked_ndcg(passes[row], half, int(row), weights)
             for row in chosen
         ]
     )
-    return np.where(enough, (depth + 1) // 2, depth) * FULL_MS_PER_CANDIDATE
 
 
 def sure_gains(gains: Floats, teacher: Floats, scores: Floats) -> Floats:
     """What each route surely gains, by score, shape (queries, 3): the lower bound of cross-fitted gains.
 
-    Around it the gain follows the score with a slope that is fitted on the teacher's out-of-fold predictions, which
-    have not seen the query's gain, and that may not be negative. A gain that noise explains buys nothing.
+    Around it the gain follows the score as surely as the teacher's out-of-fold predictions, which have not seen the
+    query's gain, follow the gains: with the lower bound of the regression's slope, or not at all. A gain that noise
+    explains buys nothing, and a difference between queries that noise explains parts none.
     """
-    centred = teacher - teacher.mean()
-    spread = float(centred @ centred)
     columns = [np.zeros(len(scores))]
     for route in (1, 2):
         realised = gains[:, route]
-        slope = max(0.0, float(centred @ realised) / spread) if spread > 0 else 0.0
-        columns.append(sure_mean(realised) + slope * (scores - scores.mean()))
+        columns.append(sure_mean(realised) + sure_slope(teacher, realised) * (scores - scores.mean()))
     return np.stack(columns, axis=1)
+
+
+def sure_slope(teacher: Floats, realised: Floats) -> float:
+    """Lower bound of the slope of realised gains over predicted ones at one-sided 99 %, at least 0."""
+    centred = teacher - teacher.mean()
+    spread = float(centred @ centred)
+    if spread <= 0:
+        return 0.0
+    slope = float(centred @ realised) / spread
+    left = realised - realised.mean() - slope * centred
+    error = float(np.sqrt(left @ left / (len(left) - 2) / spread))
+    return max(0.0, slope - _Z * error)
+
+
+def best_constant(gains: Floats, costs: RouteCosts, plan: T1Plan) -> tuple[int, float]:
+    """The one route for all queries that surely gains most within the limits, and that bound; (0, 0) where none does.
+
+    Args:
+        gains: (queries, 3) cross-fitted, by route.
+    """
+    allowed = GateProblem(gains, costs.mean_ms, plan.budget_ms, costs.late).late_allowed
+    within = [route for route in (1, 2) if costs.mean_ms[route] <= plan.budget_ms and costs.late[route] <= allowed]
+    bounds = {0: 0.0} | {route: sure_mean(gains[:, route]) for route in within}
+    route = max(bounds, key=lambda each: bounds[each])
+    return route, bounds[route]
 
 
 def _tau_helps(passes: Sequence[JudgedPass], baseline: Baseline, chosen: NDArray[np.intp], taus: Floats) -> bool:
@@ -195,6 +228,14 @@ def _tau_helps(passes: Sequence[JudgedPass], baseline: Baseline, chosen: NDArray
         ]
     )
     return sure_mean(changes) > 0
+
+
+def _spend_keeps(losses: Floats, spends: Floats, whole_ms: float) -> bool:
+    """Whether the teacher's out-of-fold spends surely lose at most the margin of no regret.
+
+    What pays for less than the whole depth counts as half of it, which is the least that the teacher was shown.
+    """
+    return sure_mean(np.where(spends < whole_ms, -losses, 0.0)) >= -MARGIN
 
 
 def tables_against_teacher(
@@ -215,7 +256,7 @@ def tables_against_teacher(
 
 
 def sure_mean(values: Floats) -> float:
-    """Lower bound of the mean at one-sided 95 %."""
+    """Lower bound of the mean at one-sided 99 %."""
     return float(values.mean()) - _Z * standard_error(values)
 
 
@@ -235,18 +276,25 @@ def _cross_fitted(
     held: Heads,
     chosen: NDArray[np.intp],
     *,
-    folds: NDArray[np.int64],
+    divisions: Sequence[NDArray[np.int64]],
     names: Sequence[str],
     shrinkage: float,
 ) -> Floats:
-    """Change of nDCG@10 of each chosen query under weights learned without its fold."""
+    """Change of nDCG@10 of each chosen query under weights learned without its fold, the mean over divisions."""
     gains = np.zeros(len(chosen))
-    for fold in np.unique(folds):
-        weights = learn_weights(_of_width(held, chosen[folds != fold], len(names)), names, shrinkage=shrinkage)
-        for place in np.flatnonzero(folds == fold):
-            row = chosen[place]
-            gains[place] = reranked_ndcg(passes[row], held, int(row), weights) - held.base[row]
-    return gains
+    for folds in divisions:
+        for fold in np.unique(folds):
+            weights = learn_weights(_of_width(held, chosen[folds != fold], len(names)), names, shrinkage=shrinkage)
+            for place in np.flatnonzero(folds == fold):
+                row = chosen[place]
+                gains[place] += reranked_ndcg(passes[row], held, int(row), weights) - held.base[row]
+    return gains / len(divisions)
+
+
+def _divisions(queries: int, plan: T1Plan) -> list[NDArray[np.int64]]:
+    """Divisions into folds: of few queries several, so that a choice does not hang on how one of them fell."""
+    repeats = max(1, round(plan.cross_fits / queries))
+    return [fold_numbers(queries, plan.inner_folds, plan.seed + repeat) for repeat in range(repeats)]
 
 
 def reranked_ndcg(judged: JudgedPass, held: Heads, row: int, weights: Floats) -> float:
@@ -257,19 +305,6 @@ def reranked_ndcg(judged: JudgedPass, held: Heads, row: int, weights: Floats) ->
 
 def _of_width(held: Heads, chosen: NDArray[np.intp], width: int) -> list[ListwiseExample]:
     return [ListwiseExample(held.examples[row].features[:, :width], held.examples[row].grades) for row in chosen]
-
-
-def _one_standard_error(tried: Mapping[float, Floats]) -> float:
-    """The strongest shrinkage whose mean is within one standard error of the best mean."""
-    top = max(tried, key=lambda shrinkage: float(tried[shrinkage].mean()))
-    values = tried[top]
-    close = []
-    for shrinkage, others in tried.items():
-        # The error of the difference: both were measured on the same queries.
-        error = float((values - others).std(ddof=1)) / len(values) ** 0.5
-        if float(values.mean() - others.mean()) <= error:
-            close.append(shrinkage)
-    return max(close)
 
 
 def _best_tau(judged: JudgedPass, baseline: float, taus: Sequence[float]) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from acgs.errors import InvalidInputError
-from acgs.retrieval.router.fidelity import Fidelity, fidelity
+from acgs.retrieval.router.fidelity import Fidelity, decision_agreement, fidelity
 from acgs.retrieval.router.outputs import FALLS, MONOTONE, OUTPUTS, RISES, Signs
 from acgs.retrieval.router.runtime import Router
 from acgs.retrieval.router.tables import Student, fit_student, place_knots
@@ -34,6 +34,8 @@ class Distillation:
     """Queries in each segment, by feature."""
     teacher: Mapping[str, Floats]
     """Out-of-fold predictions, each of shape (n,)."""
+    held_out: Mapping[str, Floats]
+    """Of tables fitted in the same way to the other folds, each of shape (n,)."""
     fidelity: Mapping[str, Fidelity]
     queries: int
     data_digest: str
@@ -44,6 +46,12 @@ class Distillation:
         """The tables, ready to predict."""
         return Router(self.feature_names, self.knots, self.students)
 
+    def decided_at(self, thresholds: Sequence[float]) -> Distillation:
+        """The same with the agreement of decisions at the gate's thresholds on gain, known once the gate is."""
+        agreed = decision_agreement(self.teacher["gain"], self.held_out["gain"], thresholds)
+        stated = replace(self.fidelity["gain"], decision_agreement=agreed)
+        return replace(self, fidelity={**self.fidelity, "gain": stated})
+
 
 def distill(
     features: ArrayLike,
@@ -53,7 +61,6 @@ def distill(
     seed: int,
     *,
     signs: Signs = MONOTONE,
-    gain_thresholds: Sequence[float] | None = None,
 ) -> Distillation:
     """Distil a monotone LightGBM teacher into additive tables.
 
@@ -63,7 +70,6 @@ def distill(
         targets: `tau` in [0, 1], `spend` in ms and at least 0, `gain` in nDCG@10; each of shape (n,).
         folds: fold of each query as a whole number, shape (n,); queries of one user or template share a fold.
         signs: in which direction an output must follow a feature.
-        gain_thresholds: the gate's thresholds on gain, at which agreement of decisions is counted.
 
     Raises:
         InvalidInputError: shapes or names that do not fit, values that are not finite or out of range.
@@ -76,10 +82,7 @@ def distill(
     students = {name: fit_student(table, teacher[name], knots, directions[name]) for name in OUTPUTS}
     shipped = Router(names, knots, students).predict(table)._asdict()
     held_out = _held_out(table, names, teacher, groups, directions)
-    agreed = {
-        name: fidelity(teacher[name], shipped[name], held_out[name], gain_thresholds if name == "gain" else None)
-        for name in OUTPUTS
-    }
+    agreed = {name: fidelity(teacher[name], shipped[name], held_out[name]) for name in OUTPUTS}
     return Distillation(
         feature_names=tuple(names),
         knots=knots,
@@ -87,6 +90,7 @@ def distill(
         signs=signs,
         samples=tuple(_in_segments(column, of) for column, of in zip(table.T, knots, strict=True)),
         teacher=teacher,
+        held_out=held_out,
         fidelity=agreed,
         queries=len(table),
         data_digest=_digest(names, table, columns, groups),

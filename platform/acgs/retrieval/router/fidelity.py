@@ -32,7 +32,7 @@ class Fidelity:
     rank_agreement: float | None
     """Spearman's correlation (1904), held out."""
     decision_agreement: float | None
-    """Share of queries on the same side of every threshold, held out; None without thresholds."""
+    """Share of queries on the same side of every threshold, held out; None before there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +50,23 @@ class NoRegret:
     method: str
 
 
-def fidelity(teacher: Floats, shipped: Floats, held_out: Floats, thresholds: Sequence[float] | None = None) -> Fidelity:
-    """Compare predictions of the same queries, each of shape (n,).
-
-    Args:
-        thresholds: where a prediction turns into another decision.
-    """
+def fidelity(teacher: Floats, shipped: Floats, held_out: Floats) -> Fidelity:
+    """Compare predictions of the same queries, each of shape (n,)."""
     from scipy.stats import spearmanr
 
-    agreement = None
-    if thresholds is not None:
-        edges = np.sort(np.asarray(thresholds, dtype=np.float64))
-        agreement = float(
-            (np.searchsorted(edges, teacher, "right") == np.searchsorted(edges, held_out, "right")).mean()
-        )
     varied = _varies(teacher) and _varies(held_out)
     return Fidelity(
         r2=_r2(teacher, shipped),
         held_out_r2=_r2(teacher, held_out),
         rank_agreement=float(spearmanr(teacher, held_out).statistic) if varied else None,
-        decision_agreement=agreement,
+        decision_agreement=None,
     )
+
+
+def decision_agreement(teacher: Floats, held_out: Floats, thresholds: Sequence[float]) -> float:
+    """Share of queries whose two predictions, each of shape (n,), lie on the same side of every threshold."""
+    edges = np.sort(np.asarray(thresholds, dtype=np.float64))
+    return float((np.searchsorted(edges, teacher, "right") == np.searchsorted(edges, held_out, "right")).mean())
 
 
 def no_regret(deltas: ArrayLike, *, margin: float = MARGIN, confidence: float = CONFIDENCE, seed: int = 0) -> NoRegret:

@@ -174,10 +174,11 @@ def test_a_candidate_that_learned_nothing_ranks_as_a_lexical_baseline_does(run: 
     plan = bench.plan.model_copy(update={"taus": (0.0,)})
     rows = np.arange(len(run.found.confirmed))
     baseline = choose_baseline(bench.passes, plan, rows)
-    learned = learn_rerankers(bench.judged(baseline), bench.heads(baseline, plan.depth), rows, plan)
+    learned = learn_rerankers(bench.judged(baseline), bench.heads(baseline, 20), rows, plan)
     useless = replace(learned, gains=-np.abs(learned.gains))
     routed = Routed(None, None, "")
-    sides = bench.sides(Choice(baseline, useless, routed, configuration(plan, baseline, useless, routed)))
+    chosen = configuration(plan, baseline, useless, routed, run.found.costs[20])
+    sides = bench.sides(Choice(baseline, useless, routed, chosen))
     for query in [*list(run.found.collection.queries.values())[:10], "unheard words alone", "bank"]:
         assert sides.candidate.search(query).numbers.tolist() == sides.baseline.search(query).numbers.tolist()
 

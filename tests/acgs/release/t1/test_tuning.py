@@ -9,11 +9,21 @@ import pytest
 
 from acgs.release.t1.confirmation import Workbench, choose
 from acgs.release.t1.latency import RouteCosts
-from acgs.release.t1.tuning import choose_baseline, fold_numbers, learn_rerankers, sure_gains, sure_mean
+from acgs.release.t1.plan import T1Plan
+from acgs.release.t1.tuning import (
+    best_constant,
+    choose_baseline,
+    fold_numbers,
+    learn_rerankers,
+    sure_gains,
+    sure_mean,
+    sure_slope,
+)
 from acgs.retrieval.configuration import Route
 from tests.acgs.release.t1.conftest import Run
 
-COSTS = RouteCosts(np.array([0.0, 0.2, 0.8]), np.array([0.0, 0.01, 0.03]), 10.0)
+COST = RouteCosts(np.array([0.0, 0.2, 0.8]), np.array([0.0, 0.01, 0.03]), 10.0, cheap_ms=0.2, candidate_ms=0.03)
+COSTS = {10: COST, 20: COST}
 
 
 def scrambled(run: Run, rows: set[int]) -> Workbench:
@@ -68,15 +78,34 @@ def test_gains_that_noise_explains_buy_nothing() -> None:
     assert sure_mean(np.full(40, 0.02) + rng.normal(0, 1e-4, 40)) == pytest.approx(0.02, abs=1e-3)
 
 
+def test_a_difference_between_queries_that_noise_explains_parts_none() -> None:
+    rng = np.random.default_rng(1)
+    teacher = rng.normal(size=200)
+    assert sure_slope(teacher, rng.normal(size=200)) == 0
+    assert sure_slope(teacher, np.zeros(200)) == 0
+    assert sure_slope(np.zeros(200), teacher) == 0
+    assert sure_slope(teacher, 0.5 * teacher + rng.normal(0, 0.1, 200)) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_one_route_for_all_is_the_surest_that_keeps_the_limits() -> None:
+    rng = np.random.default_rng(2)
+    gains = np.stack([np.zeros(100), rng.normal(0.02, 0.01, 100), rng.normal(0.04, 0.01, 100)], axis=1)
+    plan = T1Plan()
+    assert best_constant(gains, COST, plan)[0] == 2
+    assert best_constant(gains, replace(COST, mean_ms=np.array([0.0, 0.2, 1.2])), plan)[0] == 1, "too dear"
+    assert best_constant(gains, replace(COST, late=np.array([0.05, 0.05, 0.08])), plan)[0] == 1, "too late"
+    assert best_constant(-gains, COST, plan) == (0, 0.0)
+
+
 def test_a_useless_reranker_is_not_used(run: Run) -> None:
     """Where no route surely gains, all queries keep the baseline's order."""
     bench = run.found.bench
     chosen = np.arange(len(run.found.confirmed))
     baseline = choose_baseline(bench.passes, bench.plan, chosen)
-    learned = learn_rerankers(bench.judged(baseline), bench.heads(baseline, bench.plan.depth), chosen, bench.plan)
+    learned = learn_rerankers(bench.judged(baseline), bench.heads(baseline, 20), chosen, bench.plan)
     from acgs.release.t1.confirmation import configuration
     from acgs.release.t1.tuning import Routed
 
     worthless = replace(learned, gains=-np.abs(learned.gains))
-    made = configuration(bench.plan, baseline, worthless, Routed(None, None, "too few queries"))
+    made = configuration(bench.plan, baseline, worthless, Routed(None, None, "too few queries"), COST)
     assert made.route is (Route.FUSED if baseline.tau > 0 else Route.LEXICAL)

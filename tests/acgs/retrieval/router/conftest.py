@@ -17,4 +17,4 @@ def distilled() -> Distillation:
     pytest.importorskip("lightgbm")
     from acgs.retrieval.router.distillation import distill
 
-    return distill(**measured(), seed=3, gain_thresholds=(0.05, 0.08))
+    return distill(**measured(), seed=3).decided_at((0.05, 0.08))

@@ -55,7 +55,7 @@ def test_a_query_is_predicted_by_a_teacher_that_never_saw_it() -> None:
 
 
 def test_the_same_data_and_seed_give_the_same_tables(distilled: Distillation) -> None:
-    again = distill(**measured(), seed=3, gain_thresholds=(0.05, 0.08))
+    again = distill(**measured(), seed=3).decided_at((0.05, 0.08))
     assert again.data_digest == distilled.data_digest
     for name, student in distilled.students.items():
         other = again.students[name]

@@ -4,27 +4,25 @@ import numpy as np
 import pytest
 
 from acgs.errors import InvalidInputError
-from acgs.retrieval.router.fidelity import fidelity, no_regret
+from acgs.retrieval.router.fidelity import decision_agreement, fidelity, no_regret
 from acgs.statistics.evidence import InsufficientDataError
 
 
 def test_a_faithful_student_agrees_wholly_and_a_foreign_one_hardly() -> None:
     rng = np.random.default_rng(1)
     teacher, foreign = rng.normal(0, 1, 500), rng.normal(0, 1, 500)
-    same = fidelity(teacher, teacher, teacher, thresholds=(-0.5, 0.5))
-    assert (same.r2, same.held_out_r2, same.decision_agreement) == (1.0, 1.0, 1.0)
+    same = fidelity(teacher, teacher, teacher)
+    assert (same.r2, same.held_out_r2, same.decision_agreement) == (1.0, 1.0, None)
     assert same.rank_agreement == pytest.approx(1.0)
-    other = fidelity(teacher, teacher, foreign, thresholds=(-0.5, 0.5))
+    other = fidelity(teacher, teacher, foreign)
     assert other.held_out_r2 is not None
     assert other.held_out_r2 < 0
-    assert other.decision_agreement is not None
-    assert other.decision_agreement < 0.5
+    assert decision_agreement(teacher, foreign, (-0.5, 0.5)) < 0.5
 
 
 def test_decisions_are_counted_on_the_side_of_every_threshold() -> None:
     teacher, student = np.array([0.0, 0.1, 0.2, 0.3]), np.array([0.05, 0.1, 0.3, 0.3])
-    assert fidelity(teacher, student, student, thresholds=(0.25, 0.1)).decision_agreement == 0.75
-    assert fidelity(teacher, student, student).decision_agreement is None
+    assert decision_agreement(teacher, student, (0.25, 0.1)) == 0.75
 
 
 def test_a_teacher_that_says_the_same_for_all_has_no_figures() -> None:
