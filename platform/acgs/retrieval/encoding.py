@@ -57,11 +57,23 @@ def encode_corpus(
         texts = [item.content for item in documents[begin : begin + _PART_DOCUMENTS]]
         found.append(_kept(parts / f"{begin:09d}.safetensors", partial(_part, encoder, texts, projection)))
         advance(len(texts))
-    joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    joined = {name: _drained(found, name) for name in list(found[0])}
     starts = np.concatenate([[0], np.cumsum(joined["lengths"])]).astype(np.int64)
     return CorpusEncoding(
         joined["vectors"], projection, joined["values"], joined["scales"], joined["pieces"], starts, encoder.pieces
     )
+
+
+def _drained(parts: list[dict[str, NDArray[Any]]], name: str) -> NDArray[Any]:
+    """An array of all parts, each given up as it is copied: token states would not fit into memory twice."""
+    first = parts[0][name]
+    joined = np.empty((sum(len(part[name]) for part in parts), *first.shape[1:]), first.dtype)
+    begin = 0
+    for part in parts:
+        piece = part.pop(name)
+        joined[begin : begin + len(piece)] = piece
+        begin += len(piece)
+    return joined
 
 
 def _kept(file: Path, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

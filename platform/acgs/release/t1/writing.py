@@ -11,7 +11,7 @@ from acgs.causal.report import counterfactual_rows
 from acgs.files import write_atomic
 from acgs.release.evidence import write_evidence
 from acgs.release.monitoring_config import monitoring_config, write_monitoring_config
-from acgs.release.report import CONTRACT_MARKDOWN, write_report
+from acgs.release.report import CONTRACT_JSON, CONTRACT_MARKDOWN, write_report
 from acgs.release.t1.artifacts import (
     CONFIGURATION_FILE,
     COUNTERFACTUAL_FILE,
@@ -50,17 +50,37 @@ EVIDENCE_FILE: Final = "evidence.json"
 FACTS_FILE: Final = "t1_facts.json"
 T1_INDEX_FOLDER: Final = "t1_index"
 """The index to serve: that of the run, with the BM25 options that were chosen."""
+ARTIFACTS: Final = (
+    PAGE_FILE,
+    CONTRACT_MARKDOWN,
+    CONTRACT_JSON,
+    FACTS_FILE,
+    EVIDENCE_FILE,
+    ROUTER_FILE,
+    THETA_FILE,
+    CONFIGURATION_FILE,
+    HARVEST_FILE,
+    MONITORING_FILE,
+    COVERAGE_FILE,
+    COUNTERFACTUAL_FILE,
+    GALLERY_FILE,
+    PARETO,
+    GATE,
+    RELIABILITY,
+    COVERAGE,
+)
 _COUNTERFACTUAL_COLUMNS: Final = ("slice_name", "n_samples")
 
 
 def write_package(found: Findings, output: Path) -> dict[str, Any]:
     """Write everything to `output`; returns the figures.
 
-    Older ones are removed first. Router, gate and plots are left out where the corpus has too few queries for them.
+    Older ones are removed first, all of them, so that what an interruption leaves is of one run. Router, gate and plots
+    are left out where the corpus has too few queries for them.
     """
     version = found.contract.candidate.version
     facts = facts_of(found)
-    for name in (ROUTER_FILE, THETA_FILE, PARETO, GATE, RELIABILITY, COVERAGE, PAGE_FILE, CONTRACT_MARKDOWN):
+    for name in ARTIFACTS:
         (output / name).unlink(missing_ok=True)
     _write_router(found, output, version)
     write_configuration(found.final.configuration, output / CONFIGURATION_FILE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -186,3 +187,21 @@ def test_a_candidate_that_learned_nothing_ranks_as_a_lexical_baseline_does(run: 
 def test_page_contract_and_figures_state_one_bound(run: Run) -> None:
     guard = next(part for part in run.found.contract.result.parts if part.guard == "quality, all queries")
     assert read(run, "t1_facts.json")["quality"]["global"]["lcb95"] == pytest.approx(guard.bound)
+
+
+def test_what_an_interrupted_writing_leaves_is_of_one_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from acgs.release.t1 import writing
+
+    output = tmp_path / "t1"
+    shutil.copytree(run.output, output)
+    assert {path.name for path in output.iterdir() if path.is_file()} <= set(writing.ARTIFACTS)
+
+    def killed(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing, "write_configuration", killed)
+    with pytest.raises(KeyboardInterrupt):
+        writing.write_package(run.found, output)
+    assert {path.name for path in output.iterdir() if path.is_file()} <= {writing.ROUTER_FILE, writing.THETA_FILE}
