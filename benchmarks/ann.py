@@ -96,7 +96,9 @@ def main() -> None:
         "vectors",
         "n",
         "build, CPU s",
+        "us a vector",
         "MB",
+        "B a vector",
         "ef",
         "recall@10",
         "exact p50/p99 ms",
@@ -109,7 +111,9 @@ def main() -> None:
             row["vectors"],
             str(row["n"]),
             f"{row['build_cpu_s']:.1f}",
+            f"{1e6 * row['build_cpu_s'] / row['n']:.0f}",
             f"{row['memory_mb']:.0f}",
+            f"{1e6 * row['memory_mb'] / row['n']:.0f}",
             str(row["ef"]),
             f"{row['recall']:.4f}",
             "{:.2f} / {:.2f}".format(*row["exact"]),
@@ -117,6 +121,28 @@ def main() -> None:
             f"{row['ratio']:.1f}",
         )
     Console().print(table)
+    grown = [row for row in rows if row["vectors"].startswith("synthetic")]
+    if len(grown) > 1:
+        print(growth(grown))
+
+
+def growth(rows: list[dict[str, Any]]) -> str:
+    """What grows with the number of vectors, as powers of it between the smallest and the largest set."""
+    first, last = rows[0], rows[-1]
+    spread = np.log(last["n"] / first["n"])
+    powers = {
+        "building": np.log(last["build_cpu_s"] / first["build_cpu_s"]) / spread,
+        "memory": np.log(last["memory_mb"] / first["memory_mb"]) / spread,
+        "exact search": np.log(last["exact"][0] / first["exact"][0]) / spread,
+        "HNSW search": np.log(last["graph"][0] / first["graph"][0]) / spread,
+    }
+    said = ", ".join(f"{name} n^{power:.2f}" for name, power in powers.items())
+    return (
+        f"from {first['n']:,} to {last['n']:,}: {said}. Adding a vector searches the graph that is there, whose depth "
+        "grows with log n, so building grows as n log n; links and vectors are of fixed size; exact search reads all "
+        "vectors; HNSW visits about ef times M of them a query, whatever their number, plus a descent of log n steps "
+        "(and ef may differ between the rows: it is the least that reaches the recall)."
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from acgs.errors import IntegrityError
 from acgs.files import write_atomic
-from acgs.release.t1.confirmation import Choice, Workbench
+from acgs.release.t1.confirmation import Choice, Workbench, predicted_gains
 from acgs.release.t1.latency import RouteCosts, costs_under, route_times
 from acgs.release.t1.passes import JudgedPass, RememberingEncoder, searcher_for
 from acgs.release.t1.plan import T1Plan
@@ -140,11 +140,12 @@ def answer(bench: Workbench, choice: Choice, rows: Rows) -> Answered:
     """Search some queries with both sides of a choice."""
     sides = bench.sides(choice)
     found = []
+    gains = predicted_gains(bench, choice)
     for judged in (bench.judged(choice.baseline)[row] for row in rows):
         base, candidate = sides.baseline.search(judged.text), sides.candidate.search(judged.text)
         full = sides.candidate.search(judged.text, route=Route.FULL)
-        predicted = np.nan if candidate.predicted_gain is None else candidate.predicted_gain
         quality = (judged.ndcg_of(item.numbers) for item in (base, candidate, full))
-        found.append((*quality, _COLUMN[candidate.route], predicted))
+        found.append((*quality, _COLUMN[candidate.route]))
     table = np.array(found, dtype=np.float64)
-    return Answered(table[:, 0], table[:, 1], table[:, 2], table[:, 3].astype(np.int64), table[:, 4])
+    predicted = np.full(len(rows), np.nan) if gains is None else gains[rows]
+    return Answered(table[:, 0], table[:, 1], table[:, 2], table[:, 3].astype(np.int64), predicted)

@@ -21,6 +21,9 @@ DIMENSIONS: Final = 128
 """Kept components of 768: 96, 128 and 192 rank alike on the development queries, and cost grows with them."""
 QUERY_TOKENS: Final = 32
 """Of longer queries the rarest tokens are matched, as many as ColBERT's queries have."""
+DOCUMENT_TOKENS: Final = 96
+"""Of longer documents the first tokens are matched: all of them rank no better on the development queries, and the cost
+of a candidate would grow with its length."""
 LEADS: Final = (16, 32)
 """Tokens that are a document's beginning."""
 MATCHES: Final = ("match", *(f"match_first{lead}" for lead in LEADS), "match_back")
@@ -47,17 +50,18 @@ class TokenStates:
 
     def query(self, states: Singles, pieces: Ints) -> QueryTokens:
         """A query's states as the documents' are kept: the rarest, in their order."""
-        rarity = self.rarity[pieces]
-        kept = np.sort(np.argsort(-rarity, kind="stable")[:QUERY_TOKENS])
-        values, scales = quantise(states[kept] @ self.projection)
-        return QueryTokens(dots_pack(values) if len(kept) else None, scales)
+        if len(pieces) > QUERY_TOKENS:
+            states = states[np.sort(np.argsort(-self.rarity[pieces], kind="stable")[:QUERY_TOKENS])]
+        values, scales = quantise(states @ self.projection)
+        return QueryTokens(dots_pack(values) if len(values) else None, scales)
 
     def match(self, query: QueryTokens, candidates: Ints) -> Singles:
         """Matches of `MATCHES`, shape (candidates, 4).
 
         A document without tokens, or a query without, matches nothing: 0.
         """
-        begins, ends = self.starts[candidates], self.starts[candidates + 1]
+        begins = self.starts[candidates]
+        ends = np.minimum(self.starts[candidates + 1], begins + DOCUMENT_TOKENS)
         matches = np.zeros((len(candidates), len(MATCHES)), dtype=np.float32)
         held = np.flatnonzero(ends > begins)
         if not len(held) or query.packed is None:

@@ -98,7 +98,7 @@ def _scaled(scores: Singles, floor: float) -> Singles:
 def standardise(features: Singles) -> Singles:
     """Columns with mean 0 and deviation 1 over the rows; a column without spread is 0."""
     centred = features - features.mean(axis=0)
-    deviation = centred.std(axis=0)
+    deviation = np.sqrt(np.einsum("cf,cf->f", centred, centred) / np.float32(len(features)))
     scaled: Singles = (centred / np.where(deviation > 1e-9, deviation, 1.0)).astype(np.float32)
     return scaled
 

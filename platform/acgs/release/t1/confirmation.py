@@ -30,6 +30,7 @@ from acgs.retrieval.index import Bm25Options, Index
 from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES
 from acgs.retrieval.routing import RouterPredictor
 from acgs.retrieval.search import Ranking, Searcher
+from acgs.statistics.evidence import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Confirmed:
     full_ndcg: float
     """With the full rerank whatever the gate says, which tells what the gate left or avoided."""
     predicted_gain: float | None
+    """What the router says, whether the candidate asks it or not; None without one."""
 
     @property
     def change(self) -> float:
@@ -124,16 +126,25 @@ def choose(bench: Workbench, chosen: NDArray[np.intp], costs: Mapping[int, Route
     return Choice(baseline, learned[depth], routed, configuration(plan, baseline, learned[depth], routed, costs[depth]))
 
 
+def predicted_gains(bench: Workbench, choice: Choice) -> Floats | None:
+    """What the choice's router says of every query, whether the configuration asks it or not, shape (queries,)."""
+    if choice.routed.distillation is None:
+        return None
+    features = [judged.first.features for judged in bench.judged(choice.baseline)]
+    return choice.routed.distillation.router().predict(features).gain
+
+
 def configuration(
     plan: T1Plan, baseline: Baseline, learned: Learned, routed: Routed, costs: RouteCosts
 ) -> RetrievalConfiguration:
     """The document that the search path reads.
 
-    Without a router all queries take the route that gains most, or none where no gain is sure.
+    Without a router, or with one that parts no queries, all take the route that gains most, or none where no gain is
+    sure.
     """
     alone = Route.FUSED if baseline.tau > 0 else Route.LEXICAL
     route = (alone, Route.CHEAP, Route.FULL)[best_constant(learned.gains, costs, plan)[0]]
-    gate = routed.gate
+    gate = routed.gate if routed.per_query else None
     return RetrievalConfiguration(
         first_stage=FirstStage(tau=baseline.tau, topk=plan.topk),
         rerankers=Rerankers(
@@ -158,12 +169,20 @@ def confirm(bench: Workbench, costs: Mapping[int, RouteCosts]) -> tuple[list[Con
         choice = choose(bench, np.flatnonzero(folds != fold), costs)
         sides = bench.sides(choice)
         choices.append(choice)
+        gains = predicted_gains(bench, choice)
         for row in np.flatnonzero(folds == fold):
             judged = passes[int(row)]
             base, candidate = sides.baseline.search(judged.text), sides.candidate.search(judged.text)
             full = sides.candidate.search(judged.text, route=Route.FULL)
             scores = [judged.ndcg_of(ranking.numbers) for ranking in (base, candidate, full)]
             found[int(row)] = Confirmed(
-                judged.id, fold, base, candidate, scores[0], scores[1], scores[2], candidate.predicted_gain
+                judged.id,
+                fold,
+                base,
+                candidate,
+                scores[0],
+                scores[1],
+                scores[2],
+                None if gains is None else float(gains[row]),
             )
     return [found[row] for row in sorted(found)], choices

@@ -121,6 +121,8 @@ class Routed:
     distillation: Distillation | None
     gate: GateSolution | None
     reason: str
+    per_query: bool = False
+    """Whether router and gate part queries at all, by tau, spend or route: asking them costs every query."""
 
 
 def choose_gate(
@@ -164,7 +166,8 @@ def choose_gate(
         sure_gains(gains, distillation.teacher["gain"], scores), costs.mean_ms, plan.budget_ms, costs.late
     )
     gate = solve_gate(problem, scores)
-    return Routed(distillation.decided_at((gate.theta_star - gate.delta, gate.theta_star)), gate, "")
+    decided = distillation.decided_at((gate.theta_star - gate.delta, gate.theta_star))
+    return Routed(decided, gate, "", per_query=max(gate.routed) < 1 or len(fixed) < len(targets) - 1)
 
 
 def losses_of_half(
