@@ -42,8 +42,10 @@ def read_columns(path: Path, wanted: Iterable[str]) -> dict[str, Column]:
             for values in cells.values():
                 if len(values) < count:
                     values.append(None)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise InvalidInputError(f"{path.name} is no table of UTF-8 text", field="input") from error
+    except csv.Error as error:
+        raise InvalidInputError(f"{path.name}, row {count + 1} after the header: {error}", field="input") from error
     if not count:
         raise InsufficientDataError(f"{path.name} has no rows", field="input")
     return {name: _column(values) for name, values in cells.items()}

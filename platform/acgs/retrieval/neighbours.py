@@ -17,7 +17,7 @@ NEIGHBOUR_FEATURES: Final = ("first3", "first10", "neighbours")
 """first3, first10: mean inner product with the first 3 and 10, weighted by their scores; neighbours: mean score of the
 others, weighted by how near they lie. A document is never its own neighbour."""
 _FIRST: Final = (3, 10)
-_SHARPNESS: Final = 10.0
+_SHARPNESS: Final = np.float32(10.0)
 """Of exp(sharpness * (inner product - 1)): at .7 a neighbour counts a twentieth of a double."""
 _LEAST: Final = np.float32(1e-9)
 
@@ -30,15 +30,12 @@ def neighbour_features(vectors: Singles, scores: Singles) -> Singles:
         scores: (candidates,) of the first stage, falling.
     """
     likeness = vectors @ vectors.T
-    columns = []
-    for count in _FIRST:
-        weights = scores[:count]
-        own = np.zeros_like(scores)
-        own[:count] = weights
-        # Take each leader's likeness to itself out of its own mean.
-        total = likeness[:, :count] @ weights - own * np.diagonal(likeness)
-        columns.append(total / (weights.sum() - own + _LEAST))
+    likeness.flat[:: len(scores) + 1] = 0
+    weights = np.zeros((len(scores), len(_FIRST)), dtype=np.float32)
+    for column, count in enumerate(_FIRST):
+        weights[:count, column] = scores[:count]
+    feedback = likeness @ weights / (weights.sum(axis=0) - weights + _LEAST)
     near = np.exp(_SHARPNESS * (likeness - 1))
-    np.fill_diagonal(near, 0)
-    columns.append(near @ scores / (near.sum(axis=1) + _LEAST))
-    return np.stack(columns, axis=1).astype(np.float32)
+    near.flat[:: len(scores) + 1] = 0
+    around = near @ scores / (near.sum(axis=1) + _LEAST)
+    return np.concatenate([feedback, around[:, None]], axis=1)

@@ -62,6 +62,12 @@ def test_a_file_that_is_no_table_names_the_line(tmp_path: Path, name: str, text:
     assert message in refused.value.message
 
 
+def test_a_cell_that_is_too_long_is_named_by_its_row(tmp_path: Path) -> None:
+    path = _file(tmp_path, "log.csv", f"a,b\n1,2\n1,{'7' * 200_000}\n")
+    with pytest.raises(InvalidInputError, match=r"row 2 after the header: field larger than field limit"):
+        read_columns(path, ("*",))
+
+
 def test_an_empty_file_and_one_of_other_bytes_are_refused(tmp_path: Path) -> None:
     for text in ("", "a,b\n"):
         with pytest.raises(InsufficientDataError, match="has no rows"):

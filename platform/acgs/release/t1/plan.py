@@ -30,7 +30,7 @@ class T1Plan(BaseModel):
     taus: tuple[float, ...] = tuple(round(0.1 * step, 1) for step in range(11))
     shrinkages: tuple[_Positive, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
     topk: int = Field(100, ge=10, le=1000)
-    depths: tuple[_Depth, ...] = Field((20, 50), min_length=1, description="candidates that may be reranked")
+    depths: tuple[_Depth, ...] = Field((20, 40), min_length=1, description="candidates that may be reranked")
     budget_ms: float = Field(1.0, gt=0, description="mean milliseconds that reranking may add")
     p95_margin_ms: float = Field(1.0, gt=0, description="how much the p95 of latency may rise")
     requests: int = Field(

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from acgs.release.t1.confirmation import Workbench, choose
+from acgs.release.t1.confirmation import Workbench, choose, configuration
 from acgs.release.t1.latency import RouteCosts
 from acgs.release.t1.plan import T1Plan
 from acgs.release.t1.tuning import (
+    Routed,
     best_constant,
     choose_baseline,
     fold_numbers,
@@ -97,15 +98,21 @@ def test_the_one_route_for_all_is_the_surest_that_keeps_the_limits() -> None:
     assert best_constant(-gains, COST, plan) == (0, 0.0)
 
 
+def test_a_gate_that_parts_no_queries_is_not_asked(run: Run) -> None:
+    choice = run.found.final
+    assert choice.routed.gate is not None
+    for parts in (True, False):
+        routed = replace(choice.routed, per_query=parts)
+        made = configuration(run.found.plan, choice.baseline, choice.learned, routed, COST)
+        assert (made.gate is not None) == parts
+
+
 def test_a_useless_reranker_is_not_used(run: Run) -> None:
     """Where no route surely gains, all queries keep the baseline's order."""
     bench = run.found.bench
     chosen = np.arange(len(run.found.confirmed))
     baseline = choose_baseline(bench.passes, bench.plan, chosen)
     learned = learn_rerankers(bench.judged(baseline), bench.heads(baseline, 20), chosen, bench.plan)
-    from acgs.release.t1.confirmation import configuration
-    from acgs.release.t1.tuning import Routed
-
     worthless = replace(learned, gains=-np.abs(learned.gains))
     made = configuration(bench.plan, baseline, worthless, Routed(None, None, "too few queries"), COST)
     assert made.route is (Route.FUSED if baseline.tau > 0 else Route.LEXICAL)
