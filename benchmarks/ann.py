@@ -120,7 +120,7 @@ def main() -> None:
             "{:.3f} / {:.3f}".format(*row["graph"]),
             f"{row['ratio']:.1f}",
         )
-    Console().print(table)
+    Console(width=150).print(table)
     grown = [row for row in rows if row["vectors"].startswith("synthetic")]
     if len(grown) > 1:
         print(growth(grown))
