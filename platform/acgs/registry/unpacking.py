@@ -19,6 +19,7 @@ from acgs.registry.artifacts.source import MAX_FILES
 MAX_MEMBERS: Final = 4 * MAX_FILES
 """Folders count, too."""
 _COPY_BYTES: Final = 64 * 1024
+_LEAST_TRAILER: Final = 2 * tarfile.BLOCKSIZE
 _LONGEST_HEADER: Final = 1024 * 1024
 
 
@@ -42,7 +43,7 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises:
         RefusedFileError: a member is a link, a device or a sparse file, has a name that no artifact may have, or one
             that another has.
-        InvalidInputError: it is no tar, is cut off, or has too many members.
+        InvalidInputError: it is no tar, is cut off or damaged, or has too many members.
     """
     try:
         with archive.open("rb") as handle, tarfile.open(fileobj=_Headers(handle), mode="r:") as tar:  # type: ignore[call-overload]
@@ -50,10 +51,29 @@ def unpack(archive: Path, folder: Path) -> None:
                 if number > MAX_MEMBERS:
                     raise InvalidInputError(f"the archive has more than {MAX_MEMBERS} members", field="artifact")
                 _write(tar, member, folder)
+            _check_end(handle, tar.offset)
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInputError(
-            "the body is no tar, or is cut off; send a plain tar, not a compressed one", field="artifact"
+            "the body is no tar, or is cut off or damaged; send a plain tar, not a compressed one", field="artifact"
         ) from error
+
+
+def _check_end(archive: BinaryIO, end: int) -> None:
+    """`tarfile` takes a bad, short or missing header for the end, and what follows would be silently left out.
+
+    A whole tar ends with two blocks of zeros after its last member, and more where it is padded.
+
+    Raises:
+        ReadError: it does not.
+    """
+    archive.seek(end)
+    length = 0
+    while block := archive.read(_COPY_BYTES):
+        if block.count(0) < len(block):
+            raise tarfile.ReadError("damaged")
+        length += len(block)
+    if length < _LEAST_TRAILER:
+        raise tarfile.ReadError("cut off")
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -111,3 +112,59 @@ def test_whatever_byte_is_changed_nothing_comes_out_beside_the_folder(
         unpack(root / "archive.tar", root / "folder")
     assert sorted(path.name for path in root.iterdir()) == ["archive.tar", "folder"]
     assert not any(path.is_symlink() for path in root.rglob("*"))
+
+
+def _members(body: bytes) -> list[tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+        return tar.getmembers()
+
+
+THREE = [("a.json", b"1" * 700), ("b.json", b"2"), ("c.json", b"3" * 512)]
+FORMS = {"ustar": tarfile.USTAR_FORMAT, "GNU": tarfile.GNU_FORMAT, "PAX": tarfile.PAX_FORMAT}
+
+
+def _three(form: int) -> bytes:
+    """With a PAX header or a GNU long name before the second member, where the format has one."""
+    name = f"{'b' * (90 if form == tarfile.USTAR_FORMAT else 120)}.json"
+    return packed(THREE[0], (name, b"2"), THREE[2], format=form)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+def test_a_tar_that_is_cut_off_is_refused_wherever_the_cut_is(
+    unpacked: Callable[[bytes], Path], tmp_path: Path, form: int
+) -> None:
+    body = _three(form)
+    end = _members(body)[-1].offset_data + 512
+    for cut in [*range(0, end + 1024, 128), *range(1, end + 1024, 509), end + 1023]:
+        shutil.rmtree(tmp_path / "inside", ignore_errors=True)
+        with pytest.raises(InvalidInputError, match="cut off or damaged"):
+            unpacked(body[:cut])
+    shutil.rmtree(tmp_path / "inside")
+    assert len(list(unpacked(body[: end + 1024]).iterdir())) == 3
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_damaged_header_after_the_first_is_refused_and_not_taken_for_the_end(
+    unpacked: Callable[[bytes], Path], tmp_path: Path, form: int, number: int
+) -> None:
+    body = _three(form)
+    start = _members(body)[number].offset
+    flipped = bytearray(body)
+    flipped[start] ^= 1
+    zeroed = body[:start] + bytes(512) + body[start + 512 :]
+    for damaged in (bytes(flipped), zeroed, body + b"\1", body.rstrip(b"\0") + b"x" + bytes(2048)):
+        shutil.rmtree(tmp_path / "inside", ignore_errors=True)
+        with pytest.raises(InvalidInputError, match="cut off or damaged"):
+            unpacked(damaged)
+
+
+@pytest.mark.parametrize("form", ["gnu", "pax", "ustar"])
+def test_what_the_tar_command_packs_comes_out(unpacked: Callable[[bytes], Path], tmp_path: Path, form: str) -> None:
+    (tmp_path / "model" / "part").mkdir(parents=True)
+    (tmp_path / "model" / "part" / "weights.json").write_text("[1]")
+    (tmp_path / "model" / "empty.json").write_text("")
+    command = ["tar", f"--format={form}", "-C", str(tmp_path / "model"), "-c", "."]
+    folder = unpacked(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert (folder / "part" / "weights.json").read_text() == "[1]"
+    assert (folder / "empty.json").read_bytes() == b""
