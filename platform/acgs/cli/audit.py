@@ -31,7 +31,8 @@ from acgs.audit.sequencer import sequence as merge_journals
 from acgs.audit.trust import publish_key, published_keys, trusted_keys
 from acgs.audit.verification import keys_at, verify_growth, verify_log
 from acgs.errors import IntegrityError, InvalidInputError
-from acgs.security.callers import login_name
+from acgs.security.callers import permitted_caller
+from acgs.security.roles import Permission
 from acgs.settings import Settings
 
 VERIFICATION_FAILED = 1
@@ -259,12 +260,13 @@ def rotate_key(as_json: AsJson = False) -> None:
     from acgs.registry.opening import open_registry
 
     settings = Settings()
+    actor = permitted_caller(settings, Permission.MODEL_COLLECT).subject
     audit = audit_directory(settings)
     path = settings.signing_key_path or audit.signing_key
     with _failure_exits(as_json):
         # What a crash kept out of the log would not count for what the earlier key signed.
         open_registry(settings).carry_over()
-        retired = rotate_signing_key(audit, path, actor=login_name())
+        retired = rotate_signing_key(audit, path, actor=actor)
     told = {"key_id": retired.successor, "retired": retired.key.key_id, "log_size": retired.log_size}
     _show("Signs from now on", told, as_json)
 

@@ -56,7 +56,6 @@ OPEN = {
     "audit export": READS,
     "audit show": READS,
     "audit keys": READS,
-    "audit rotate-key": KEYS,
     "audit events": READS,
     "registry list": READS,
     "registry show": READS,
@@ -95,6 +94,7 @@ OPEN = {
 }
 VERSION, DIGEST = "triage@1.0.0", "0" * 64
 GUARDED: dict[str, tuple[Permission, list[str]]] = {
+    "audit rotate-key": (Permission.MODEL_COLLECT, []),
     "registry create": (Permission.MODEL_CREATE, ["triage", "absent", "--no-git"]),
     "registry hold": (Permission.MODEL_RELEASE, [VERSION, "--reason", "case 7"]),
     "registry unhold": (Permission.MODEL_RELEASE, [VERSION]),
