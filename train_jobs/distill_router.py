@@ -109,7 +109,7 @@ def distil(prepared: Prepared) -> Distilled:
     passes = bench.judged(choice.baseline)
     tables = distillation.router().predict([judged.first.features for judged in passes]).gain
     routes = [apply_thresholds(gain, gate.theta_star, gate.delta) for gain in (tables, distillation.teacher["gain"])]
-    deltas = tables_against_teacher(passes, choice.learned, choice.routed, queries)
+    deltas = tables_against_teacher(choice.learned, choice.routed)
     same = float((routes[0] == routes[1]).mean())
     return Distilled(choice, distillation, same, no_regret(deltas, seed=plan.seed))
 

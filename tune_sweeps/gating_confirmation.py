@@ -135,7 +135,7 @@ def _write_gate(
 ) -> None:
     distilled, gate = choice.routed.distillation, choice.routed.gate
     assert distilled is not None and gate is not None
-    deltas = tables_against_teacher(bench.judged(choice.baseline), choice.learned, choice.routed, training)
+    deltas = tables_against_teacher(choice.learned, choice.routed)
     named = choice.configuration.version
     write_router(output / ROUTER_FILE, distilled, version=named, at=at, no_regret=no_regret(deltas, seed=config.seed))
     write_configuration(choice.configuration, output / CONFIGURATION_FILE)

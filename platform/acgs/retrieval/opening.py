@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from acgs.retrieval.configuration import RetrievalConfiguration, load_configuration
 from acgs.retrieval.encoders import MINILM, open_encoder
 from acgs.retrieval.index import open_index
@@ -16,9 +18,14 @@ def open_searcher(
 ) -> Searcher:
     """A searcher over an index, under a configuration file or the default.
 
+    The process' linear algebra is set to one thread: for a query threads wait for each other longer than they work, and
+    the costs by which budgets are kept are those of one.
+
     Raises:
         InvalidInputError, IntegrityError, UnavailableError: a part cannot be used; the message says which.
     """
     index = open_index(folder)
     settings = RetrievalConfiguration() if configuration is None else load_configuration(configuration)
-    return Searcher(index, open_encoder(encoder), settings, None if router is None else open_predictor(router))
+    opened = open_encoder(encoder)
+    threadpool_limits(1)
+    return Searcher(index, opened, settings, None if router is None else open_predictor(router))

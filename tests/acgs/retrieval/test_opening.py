@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from acgs.errors import IntegrityError, InvalidInputError
 from acgs.retrieval.configuration import Gate, RetrievalConfiguration, write_configuration
@@ -78,3 +79,8 @@ def test_a_damaged_router_is_refused(router: Path, tmp_path: Path) -> None:
 def test_an_index_is_checked_when_a_searcher_is_opened(tmp_path: Path, encoder_folder: Path) -> None:
     with pytest.raises(InvalidInputError, match="no finished index"):
         open_searcher(tmp_path, encoder=str(encoder_folder))
+
+
+def test_a_searcher_works_on_one_thread(index_folder: Path, encoder_folder: Path) -> None:
+    open_searcher(index_folder, encoder=str(encoder_folder))
+    assert {library["num_threads"] for library in threadpool_info()} == {1}

@@ -1,6 +1,6 @@
 """A randomised replay: each query gets the full rerank or none by a coin with a known chance, as a live log would.
 
-The log is audited as any other: its effect must agree with the paired one, which the same queries give without a coin.
+The log is audited as any other: its effect estimates the paired one, which the same queries give without a coin.
 """
 
 from __future__ import annotations

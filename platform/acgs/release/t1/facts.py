@@ -48,8 +48,8 @@ def facts_of(found: Findings) -> dict[str, Any]:
             "depth": found.final.learned.depth,
             "route": found.final.configuration.route.value,
             "shrinkage": list(found.final.learned.shrinkage),
-            "gate": None if found.final.routed.gate is None else found.final.routed.gate.theta_star,
-            "why_no_gate": found.final.routed.reason or None,
+            "gate": None if found.final.configuration.gate is None else found.final.configuration.gate.theta_star,
+            "why_no_gate": _why_no_gate(found),
             "in_sample_baseline_ndcg": found.final.baseline.ndcg,
         },
         "chosen_by_fold": [
@@ -78,6 +78,12 @@ def gate_facts(confirmed: Sequence[Confirmed]) -> dict[str, float]:
         "gain_oracle": float(np.maximum(always, 0).mean()),
         "oracle_fires": float((always > 0).mean()),
     }
+
+
+def _why_no_gate(found: Findings) -> str | None:
+    if found.final.configuration.gate is not None:
+        return None
+    return found.final.routed.reason or "its thresholds part no queries"
 
 
 def _router(found: Findings) -> dict[str, Any] | None:

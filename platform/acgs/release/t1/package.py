@@ -147,9 +147,7 @@ def find(
         costs=costs,
         final=final,
         choices=choices,
-        tables_against_teacher=tables_against_teacher(
-            bench.judged(final.baseline), final.learned, final.routed, np.arange(len(queries))
-        ),
+        tables_against_teacher=tables_against_teacher(final.learned, final.routed),
         confirmed=confirmed,
         slices=slices,
         replayed=replayed,

@@ -31,7 +31,8 @@ def coverage(
     around 0.
 
     Returns:
-        Evidence by slice, and the rows of the report; a slice too small for a cut has a row and no evidence.
+        Evidence by slice, and the rows of the report; of a slice too small for a cut nothing is tested, which the
+        contract calls INSUFFICIENT.
     """
     order = np.random.default_rng(seed).permutation(len(confirmed))
     half = set(order[: len(order) // 2].tolist())
@@ -45,6 +46,10 @@ def coverage(
         if cut is None or not test:
             rows.append({"slice": name, "n_samples": len(test), "quantity": QUANTITY, "calibrated_on": len(calibrate),
                          "verdict": "INSUFFICIENT"})  # fmt: skip
+            evidence.append(
+                SliceCoverage(slice=name, quantity=QUANTITY, alpha=ALPHA, covered=0, tested_on=0,
+                              calibrated_on=len(calibrate))
+            )  # fmt: skip
             continue
         covered = int((residuals[test] <= cut).sum())
         ties = len(np.unique(residuals[calibrate])) < len(calibrate)
@@ -82,7 +87,7 @@ def forecasts(
         None where a fold's queries are all answered alike, so that nothing can be learned.
     """
     margins = np.array([_margin(item) for item in confirmed])
-    labels = np.array([judgements[item.query].get(ids[int(item.candidate.numbers[0])], 0) > 0 for item in confirmed])
+    labels = np.array([_first_is_relevant(item, judgements[item.query], ids) for item in confirmed])
     folds = np.array([item.fold for item in confirmed])
     stated: Floats = np.zeros(len(confirmed))
     for fold in np.unique(folds):
@@ -95,6 +100,12 @@ def forecasts(
             return None
         stated[folds == fold] = 1 / (1 + np.exp(-(slope * margins[folds == fold] + offset)))
     return Forecasts(event=EVENT, probabilities=stated, labels=labels)
+
+
+def _first_is_relevant(item: Confirmed, grades: Mapping[str, int], ids: Sequence[str]) -> bool:
+    """Whether there is a first passage, and it is judged relevant."""
+    numbers = item.candidate.numbers
+    return len(numbers) > 0 and grades.get(ids[int(numbers[0])], 0) > 0
 
 
 def _margin(item: Confirmed) -> float:

@@ -241,19 +241,16 @@ def _spend_keeps(losses: Floats, spends: Floats, whole_ms: float) -> bool:
     return sure_mean(np.where(spends < whole_ms, -losses, 0.0)) >= -MARGIN
 
 
-def tables_against_teacher(
-    passes: Sequence[JudgedPass], learned: Learned, routed: Routed, chosen: NDArray[np.intp]
-) -> Floats:
+def tables_against_teacher(learned: Learned, routed: Routed) -> Floats:
     """Cross-fitted gain of the routes that the tables choose less that of those the teacher chooses, by query.
 
-    Empty without a router.
+    Tables that were fitted without the query's fold stand for those that ship. Empty without a router.
     """
     if routed.distillation is None or routed.gate is None:
         return np.zeros(0)
-    features = np.array([passes[row].first.features for row in chosen])
-    rows = np.arange(len(chosen))
+    rows = np.arange(len(learned.gains))
     theta, delta = routed.gate.theta_star, routed.gate.delta
-    by_tables = apply_thresholds(routed.distillation.router().predict(features).gain, theta, delta)
+    by_tables = apply_thresholds(routed.distillation.held_out["gain"], theta, delta)
     by_teacher = apply_thresholds(routed.distillation.teacher["gain"], theta, delta)
     return learned.gains[rows, by_tables] - learned.gains[rows, by_teacher]
 

@@ -189,6 +189,25 @@ def test_page_contract_and_figures_state_one_bound(run: Run) -> None:
     assert read(run, "t1_facts.json")["quality"]["global"]["lcb95"] == pytest.approx(guard.bound)
 
 
+def test_a_query_that_finds_nothing_has_no_relevant_first_passage(run: Run) -> None:
+    from acgs.release.t1.promises import forecasts
+
+    nothing = replace(run.found.confirmed[0].candidate, numbers=np.zeros(0, np.int32), scores=np.zeros(0, np.float32))
+    confirmed = [replace(run.found.confirmed[0], candidate=nothing), *run.found.confirmed[1:]]
+    ids = [document.id for document in run.found.collection.documents]
+    found = forecasts(confirmed, run.found.collection.judgements, ids)
+    assert found is not None
+    assert not found.labels[0]
+
+
+def test_a_slice_too_small_for_a_promise_keeps_the_guard_from_passing(run: Run) -> None:
+    from acgs.release.t1.promises import coverage
+
+    evidence, rows = coverage(run.found.confirmed, {"few": [run.found.confirmed[0].query]}, seed=1)
+    assert [row["verdict"] for row in rows] == ["INSUFFICIENT"]
+    assert [(item.slice, item.tested_on) for item in evidence] == [("few", 0)]
+
+
 def test_what_an_interrupted_writing_leaves_is_of_one_run(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,15 @@ from acgs.release.t1.tuning import (
 from acgs.retrieval.configuration import Route
 from tests.acgs.release.t1.conftest import Run
 
-COST = RouteCosts(np.array([0.0, 0.2, 0.8]), np.array([0.0, 0.01, 0.03]), 10.0, cheap_ms=0.2, candidate_ms=0.03)
+COST = RouteCosts(
+    mean_ms=np.array([0.0, 0.2, 0.8]),
+    late=np.array([0.0, 0.01, 0.03]),
+    base_p95_ms=10.0,
+    base_mean_ms=8.0,
+    margin_ms=1.0,
+    cheap_ms=0.2,
+    candidate_ms=0.03,
+)
 COSTS = {10: COST, 20: COST}
 
 
@@ -96,6 +104,17 @@ def test_the_one_route_for_all_is_the_surest_that_keeps_the_limits() -> None:
     assert best_constant(gains, replace(COST, mean_ms=np.array([0.0, 0.2, 1.2])), plan)[0] == 1, "too dear"
     assert best_constant(gains, replace(COST, late=np.array([0.05, 0.05, 0.08])), plan)[0] == 1, "too late"
     assert best_constant(-gains, COST, plan) == (0, 0.0)
+
+
+def test_over_a_search_by_words_a_rerank_pays_for_the_encoder_too() -> None:
+    over = COST.over_words()
+    assert over.mean_ms.tolist() == [0.0, 8.2, 8.8]
+    assert over.late.tolist() == [0.0, 1.0, 1.0]
+    gains = np.stack([np.zeros(100), np.full(100, 0.1), np.full(100, 0.2)], axis=1)
+    gains[::2] += 1e-3
+    assert best_constant(gains - gains[:, :1], over, T1Plan()) == (0, 0.0)
+    cheap_encoder = replace(COST, base_mean_ms=0.1).over_words()
+    assert cheap_encoder.late.tolist() == COST.late.tolist()
 
 
 def test_a_gate_that_parts_no_queries_is_not_asked(run: Run) -> None:
