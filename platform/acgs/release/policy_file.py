@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +31,7 @@ def read_policy(path: Path | None) -> ReleasePolicy:
         return ReleasePolicy()
     try:
         with path.open("rb") as handle:
-            mode = stat.S_IMODE(path.stat().st_mode)
+            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
             body = handle.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unusable(path, f"it cannot be read ({error.strerror})") from error
