@@ -21,6 +21,7 @@ from acgs.registry.semver import ModelName
 from acgs.release.approvals import approval_holds
 from acgs.release.derivation import Span, ToldDeployment, derive, epoch_of, spans_of
 from acgs.release.documents import verify_document
+from acgs.release.foundations import unfounded
 from acgs.release.requirements import APPROVERS_NEEDED
 from acgs.release.trust import Trust, places_of
 from acgs.serving.deployments.documents import Document, SignedDocument
@@ -117,8 +118,9 @@ def verify_history(history: ReleaseHistory, key: PublicKey, log_keys: Sequence[V
 
     The whole is signed; every event is in the signed log, of this model, and follows the one before; what was live and
     the deployments are just what the events tell; each deployment rests on signed documents that say what it says of
-    them, and where one says no, on approvals that are signed. `key` is the one in force; an earlier one that it vouches
-    for counts for what the log is proven to have held before that was retired.
+    them, on all that it needed and on the latest, and where one says no, on approvals that are signed. `key` is the
+    one in force; an earlier one that it vouches for counts for what the log is proven to have held before that was
+    retired.
     """
     signed_by_key = key.verify_text(history.signature, history.canonical())
     faults = [] if signed_by_key else ["the history was changed, cut short, or signed by another key"]
@@ -135,10 +137,12 @@ def verify_history(history: ReleaseHistory, key: PublicKey, log_keys: Sequence[V
     faults += wrong
     faults += _gaps(history)
     faults += _untold(history)
+    events = [item.event for item in history.events]
     for deployment in history.deployments:
-        faults += [
-            f"{history.model} {deployment.version} {why}" for why in _groundless(history, deployment, known, trust)
-        ]
+        missing = _groundless(history, deployment, known, trust) + unfounded(
+            history.model, deployment, history.deployments, events, known
+        )
+        faults += [f"{history.model} {deployment.version} {why}" for why in missing]
     unproven = sum(item.proof is None for item in history.events)
     return Check(
         model=history.model,

@@ -19,15 +19,18 @@ from acgs.audit.trust import published_keys
 from acgs.errors import IntegrityError
 from acgs.mlops import MLOpsManager
 from acgs.registry.lifecycle import LifecycleEvent
+from acgs.release import promotion
 from acgs.release.approvals import sign_approval
 from acgs.release.derivation import derive
 from acgs.release.documents import sign_document
+from acgs.release.foundations import unfounded
 from acgs.release.history import Check, ReleaseHistory, sign_history, verify_history
 from acgs.release.promotion import Target, begin, go_back
 from acgs.release.requirements import Grounds
+from acgs.release.trust import JUDGED, STAGED
 from acgs.security.roles import Caller, ForbiddenError, Role
 from acgs.serving.deployments.documents import Document
-from acgs.serving.deployments.record import Approval, EvidenceLink, RampPlan
+from acgs.serving.deployments.record import Approval, DeploymentKind, EvidenceLink, RampPlan
 from acgs.serving.replicas import Holding, Phase, ReplicaState
 from acgs.serving.routing import Slot
 from acgs.settings import Settings
@@ -46,7 +49,7 @@ class Installation:
     def log_keys(self) -> list[VerifierKey]:
         return list(published_keys(audit_directory(self.manager.settings)))
 
-    def document(self, kind: str, version: str, verdict: str = "PASS") -> EvidenceLink:
+    def document(self, kind: str, version: str, verdict: str = "PASS", *, baseline: str | None = None) -> EvidenceLink:
         made = Document.model_validate(
             {
                 "kind": kind,
@@ -54,13 +57,15 @@ class Installation:
                 "version": version,
                 "facts_digest": "a" * 64,
                 "constitution_digest": "c" * 64,
+                "baseline": baseline,
                 "verdict": verdict,
                 "body": {},
                 "made_by": "mia",
                 "made_at": utc_instant(),
             }
         )
-        event = LifecycleEvent("release.staged", "mia", "triage", version, {"document": made.digest()})
+        told = STAGED if kind == "staging" else JUDGED
+        event = LifecycleEvent(told, "mia", "triage", version, {"document": made.digest(), "baseline": baseline})
         self.manager.deployments.add_document(sign_document(made, self.key), event)
         return EvidenceLink.model_validate({"kind": kind, "digest": made.digest(), "verdict": verdict})
 
@@ -114,9 +119,10 @@ def live_through(folder: Path) -> Installation:
     made.promote("1.0.0", [made.document("staging", "1.0.0")], actor="mia")
     failed = made.document("staging", "1.1.0", "FAIL")
     ada, bob = (made.approval(who, failed.digest) for who in ("ada", "bob"))
-    made.promote("1.1.0", [failed], (ada, bob), actor="mia", watched=True)
+    held = made.document("contract", "1.1.0", baseline="1.0.0")
+    made.promote("1.1.0", [failed, held], (ada, bob), actor="mia", watched=True)
     made.roll_back()
-    made.promote("1.1.0", [made.document("staging", "1.1.0")], actor="olu")
+    made.promote("1.1.0", [made.document("staging", "1.1.0"), held], actor="olu")
     return made
 
 
@@ -133,7 +139,7 @@ def history(installation: Installation) -> ReleaseHistory:
 def test_an_honest_history_holds_after_a_journey_as_json(installation: Installation, history: ReleaseHistory) -> None:
     check = installation.check(ReleaseHistory.model_validate_json(history.model_dump_json(indent=1)))
     assert check.holds, check.faults
-    assert (check.model, check.documents, check.unproven) == ("triage", 3, 0)
+    assert (check.model, check.documents, check.unproven) == ("triage", 4, 0)
 
 
 def test_each_span_rests_on_the_deployment_that_brought_its_version(history: ReleaseHistory) -> None:
@@ -148,9 +154,9 @@ def test_each_span_rests_on_the_deployment_that_brought_its_version(history: Rel
         (None, "1.0.0", "mia", [], []),
         ("1.0.0", None, "mia", ["PASS"], []),
         ("1.0.0", "1.1.0", "mia", ["PASS"], []),
-        ("1.1.0", "1.0.0", "mia", ["FAIL"], ["ada", "bob"]),
+        ("1.1.0", "1.0.0", "mia", ["FAIL", "PASS"], ["ada", "bob"]),
         ("1.0.0", "1.1.0", "noor", ["PASS"], []),
-        ("1.1.0", "1.0.0", "olu", ["PASS"], []),
+        ("1.1.0", "1.0.0", "olu", ["PASS", "PASS"], []),
     ]
     assert [d.status for d in history.deployments] == ["deployed", "rolled_back", "deployed"]
 
@@ -287,3 +293,76 @@ def test_nobody_approves_without_a_token_whatever_their_role(tmp_path: Path) -> 
     unproven = installation.manager.acting_as(Caller("ada", frozenset({Role.ADMIN}), None))
     with pytest.raises(ForbiddenError, match="must be proven"):
         unproven.approve(digest, reason="known bias")
+
+
+def test_a_version_that_replaces_another_needs_a_contract_against_just_that(tmp_path: Path) -> None:
+    for number, baseline in enumerate((None, "0.9.0")):
+        made = Installation(tmp_path / str(number))
+        made.promote("1.0.0", [made.document("staging", "1.0.0")], actor="mia")
+        evidence = [made.document("staging", "1.1.0")]
+        if baseline:
+            evidence.append(made.document("contract", "1.1.0", baseline=baseline))
+        made.promote("1.1.0", evidence, actor="mia")
+        faults = made.check(made.manager.history("triage")).faults
+        assert faults == ("triage 1.1.0 rests on no contract against 1.0.0",)
+
+
+def test_a_contract_alone_is_no_ground(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.promote("1.0.0", [made.document("contract", "1.0.0", baseline="0.9.0")], actor="mia")
+    assert made.check(made.manager.history("triage")).faults == ("triage 1.0.0 rests on no staging",)
+
+
+@pytest.mark.parametrize("kind", ["staging", "contract"])
+def test_a_promotion_that_rests_on_an_older_document_than_the_latest_does_not_hold(tmp_path: Path, kind: str) -> None:
+    made = Installation(tmp_path)
+    made.promote("1.0.0", [made.document("staging", "1.0.0")], actor="mia")
+    baseline = "1.0.0" if kind == "contract" else None
+    evidence = [made.document("staging", "1.1.0"), made.document("contract", "1.1.0", baseline="1.0.0")]
+    made.document(kind, "1.1.0", "FAIL", baseline=baseline)
+    made.promote("1.1.0", evidence, actor="mia")
+    (fault,) = made.check(made.manager.history("triage")).faults
+    assert f"rests on another {kind}" in fault
+
+
+def test_documents_of_another_version_or_against_another_or_from_afterwards_change_nothing(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.promote("1.0.0", [made.document("staging", "1.0.0")], actor="mia")
+    evidence = [made.document("staging", "1.1.0"), made.document("contract", "1.1.0", baseline="1.0.0")]
+    made.document("staging", "1.2.0", "FAIL")
+    made.document("contract", "1.1.0", "FAIL", baseline="0.9.0")
+    made.promote("1.1.0", evidence, actor="mia", watched=True)
+    made.document("staging", "1.1.0", "FAIL")
+    made.document("contract", "1.1.0", "FAIL", baseline="1.0.0")
+    assert made.check(made.manager.history("triage")).holds
+
+
+def test_going_back_to_what_was_never_deployed_on_these_grounds_does_not_hold(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.promote("1.0.0", [made.document("staging", "1.0.0")], actor="mia")
+    target = Target("triage", "1.1.0", Grounds((made.document("staging", "1.1.0"),), ()))
+    plan, table = RampPlan(steps=(100,), watch_seconds=0), made.manager.serving.latest()
+    start = promotion._start
+    start(made.manager.deployments, table, target, plan, DeploymentKind.ROLLBACK, actor="eve", reason="complaints")
+    made.tick()
+    (fault,) = made.check(made.manager.history("triage")).faults
+    assert "on other grounds" in fault
+
+
+def test_going_back_after_the_watch_holds_on_the_grounds_from_before(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.promote("1.0.0", [made.document("staging", "1.0.0")], actor="mia")
+    evidence = [made.document("staging", "1.1.0"), made.document("contract", "1.1.0", baseline="1.0.0")]
+    made.promote("1.1.0", evidence, actor="mia")
+    made.document("staging", "1.0.0", "FAIL")
+    made.roll_back()
+    history = made.manager.history("triage")
+    assert history.live[-1].version == "1.0.0"
+    assert made.check(history).holds
+
+
+def test_what_was_live_cannot_be_left_out_to_need_no_contract(history: ReleaseHistory) -> None:
+    deployment = history.deployments[1].model_copy(update={"baseline": None})
+    events = [item.event for item in history.events]
+    missing = unfounded("triage", deployment, history.deployments, events, {})
+    assert missing == ["is said to replace nothing, but 1.0.0 was live"]
