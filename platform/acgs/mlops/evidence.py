@@ -30,7 +30,7 @@ from acgs.release.requirements import Case
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import Told
-from acgs.release.trust import JUDGED, OVERRIDE, STAGED, TELLING, Trust, places_of
+from acgs.release.trust import JUDGED, STAGED, TELLING, Trust, places_of
 from acgs.serving.deployments.attempts import Attempt, AttemptStore
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.store import DeploymentStore
@@ -119,16 +119,18 @@ class ReleaseEvidence:
             PolicyUnusableError: nobody can tell what the release policy says.
         """
         facts = record.facts
-        events = self.registry.events.events(name=facts.name, kinds=[OVERRIDE])
+        staging, contracts = self._documents(record, "staging"), self._documents(record, "contract")
+        events = self.registry.events.events(name=facts.name, kinds=TELLING)
         return Case(
             facts=facts,
             baseline=live_version(self.serving.latest(), facts.name),
             constitution_digest=self.constitution.digest,
             rules=self._rules(record),
             requested_by=actor,
-            staging=self._documents(record, "staging"),
-            contracts=self._documents(record, "contract"),
+            staging=staging,
+            contracts=contracts,
             approvals=approvals_from(events),
+            events=[event.entry() for event in events],
         )
 
     def trust(self, model: str) -> Trust:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from acgs.audit.entries import Event
 from acgs.errors import AcgsError
 from acgs.registry.model_version import VersionFacts
 from acgs.release.approvals import approval_holds
 from acgs.release.documents import verify_document
 from acgs.release.policy import ModelRules
+from acgs.release.told import latest_told
 from acgs.release.trust import Trust
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Approval, EvidenceLink
@@ -39,7 +41,10 @@ class Grounds:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything that is known for and against a promotion. Documents latest first."""
+    """Everything that is known for and against a promotion. Documents latest first.
+
+    `events` tell, in order, of documents that were made: one that is told of and is not there was taken away.
+    """
 
     facts: VersionFacts
     baseline: str | None
@@ -49,14 +54,15 @@ class Case:
     staging: Sequence[SignedDocument]
     contracts: Sequence[SignedDocument]
     approvals: Sequence[Approval]
+    events: Sequence[Event] = ()
 
 
 def judge(case: Case, trust: Trust) -> Grounds:
     """The grounds for a promotion.
 
     Raises:
-        NotReleasableError: a document is missing, is about something else, was made under another policy, or does not
-            say PASS and was not overridden.
+        NotReleasableError: a document is missing, is not the latest that was made, is about something else, was made
+            under another policy, or does not say PASS and was not overridden.
         IntegrityError: a document was changed after it was signed.
     """
     name = case.facts.reference
@@ -89,6 +95,13 @@ def _latest(documents: Sequence[SignedDocument], case: Case, trust: Trust) -> Do
     if not documents:
         return None
     document = verify_document(documents[0], trust)
+    told = latest_told(case.events, case.facts.reference, document.kind, document.baseline)
+    if told not in (None, document.digest()):
+        raise NotReleasableError(
+            f"the {document.kind} document of {case.facts.reference} is not the latest: {told} was made after it and "
+            f"is missing; run 'acgs release {_COMMANDS[document.kind]} {case.facts.reference}' again",
+            field="version",
+        )
     if document.facts_digest != case.facts.digest() or document.constitution_digest != case.constitution_digest:
         raise NotReleasableError(
             f"the {document.kind} document of {case.facts.reference} is about another state of it; make it again",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from acgs.audit.installation import audit_directory, signing_key
 from acgs.audit.trust import published_keys
@@ -135,10 +136,10 @@ def test_what_was_live_when_and_why_verifies_offline(platform: Platform) -> None
     assert (check.documents, check.unproven) == (1, 0)
     assert [span.version for span in history.live] == [None, first]
 
-    text = history.model_dump_json()
+    told = history.model_dump_json()
     for old, new in ((f'"version":"{first}"', '"version":"9.9.9"'), ('"verdict":"PASS"', '"verdict":"FAIL"')):
-        assert old in text
-        assert not verify_history(ReleaseHistory.model_validate_json(text.replace(old, new)), key, log_keys).holds
+        assert old in told
+        assert not verify_history(ReleaseHistory.model_validate_json(told.replace(old, new)), key, log_keys).holds
     without = history.model_copy(update={"events": history.events[:1]})
     assert any("nothing tells why epoch" in fault for fault in verify_history(without, key, log_keys).faults)
     assert not verify_history(history.model_copy(update={"documents": ()}), key, log_keys).holds
@@ -155,6 +156,23 @@ def test_a_row_that_was_put_into_the_database_by_hand_is_found(platform: Platfor
     log_keys = published_keys(audit_directory(manager.settings)) if manager.history("triage") else ()
     check = verify_history(manager.history("triage"), signing_key(manager.settings).public, log_keys)
     assert any("nothing tells why epoch" in fault for fault in check.faults)
+
+
+def test_a_later_staging_that_was_deleted_from_the_database_still_counts(platform: Platform) -> None:
+    manager = platform.manager
+    first, held_out = train(manager, logistic(1.0))
+    assert manager.stage_model("triage", first, data=held_out, limits=LIMITS).document.verdict == "PASS"
+    strict = LIMITS.model_copy(update={"metrics": {"accuracy": 1.0}})
+    failed = manager.stage_model("triage", first, data=held_out, limits=strict).document
+    assert failed.verdict != "PASS"
+    with manager.serving._engine.begin() as connection:
+        triggers = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
+        for name in triggers:
+            connection.execute(text(f"DROP TRIGGER {name}"))
+        deletion = text("DELETE FROM release_documents WHERE digest = :digest")
+        assert connection.execute(deletion, {"digest": failed.digest()}).rowcount == 1
+    with pytest.raises(NotReleasableError, match="is not the latest"):
+        manager.deploy_model("triage", first, plan=AT_ONCE)
 
 
 def test_the_dashboard_counts_and_says_null_for_what_was_not_measured(platform: Platform) -> None:

@@ -6,8 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
+from acgs.audit.entries import Event
 from acgs.audit.key_ring import KeyRing
 from acgs.audit.keys import SigningKey
 from acgs.audit.receipts import utc_instant
@@ -18,7 +19,7 @@ from acgs.release.approvals import approvals_from, sign_approval
 from acgs.release.documents import sign_document, verify_document
 from acgs.release.policy import ModelRules
 from acgs.release.requirements import Case, NotReleasableError, judge
-from acgs.release.trust import OVERRIDE, Trust
+from acgs.release.trust import JUDGED, OVERRIDE, STAGED, Trust
 from acgs.serving.deployments.documents import Document, SignedDocument
 from acgs.serving.deployments.record import Approval
 
@@ -193,3 +194,21 @@ def test_rows_that_were_put_into_the_list_of_events_approve_nothing() -> None:
     case = replace(GOOD, contracts=[failed], approvals=approvals_from([*rows, unreadable]))
     with pytest.raises(NotReleasableError, match=r"\(0 did; 2 on record without a signature"):
         judge(case, TRUST)
+
+
+@pytest.mark.parametrize("kind", ["staging", "contract"])
+def test_a_later_document_that_was_taken_away_is_missed_because_the_events_tell_of_it(kind: str) -> None:
+    signed = {"staging": GOOD.staging[0].document, "contract": GOOD.contracts[0].document}
+    told_as = {"staging": STAGED, "contract": JUDGED}
+
+    def told(kind: str, digest: str, version: str = "1.1.0", baseline: str | None = None) -> Event:
+        details: dict[str, JsonValue] = {"document": digest, "baseline": baseline}
+        return LifecycleEvent(told_as[kind], "mia", "triage", version, details).entry()
+
+    honest = [told(which, document.digest(), baseline=document.baseline) for which, document in signed.items()]
+    elsewhere = [told(kind, "f" * 64, "1.2.0", signed[kind].baseline), told("contract", "f" * 64, baseline="0.9.0")]
+    assert judge(replace(GOOD, events=[*honest, *elsewhere]), TRUST) == judge(GOOD, TRUST)
+    later = told(kind, "f" * 64, baseline=signed[kind].baseline)
+    with pytest.raises(NotReleasableError, match=f"{kind} document .* is not the latest: f{{64}} was made after it"):
+        judge(replace(GOOD, events=[*honest, later]), TRUST)
+    assert judge(replace(GOOD, events=[later, *honest]), TRUST) == judge(GOOD, TRUST)
