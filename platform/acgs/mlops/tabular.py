@@ -94,7 +94,9 @@ def train_and_version_model(
         )
     rows = _held_out_rows(table, labels, kept)
     place = manager.settings.state_dir.resolve() / HELD_OUT_FOLDER / f"{name}-{made['version']}.jsonl"
-    write_atomic(place, rows)
+    # The rows are people's data as often as not, and whoever has read them can train on them.
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(place, rows, mode=0o600)
     return TrainedVersion(made, place)
 
 

@@ -6,6 +6,8 @@ database by `place`, which keeps driver, host and name only.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any, Final
@@ -36,6 +38,8 @@ def configured_url(settings: Settings) -> SecretStr:
 def open_engine(url: SecretStr | str, *, create: bool = True) -> Engine:
     """The engine for `url`. Connects on first use; with `create`, the folder of a SQLite file is made.
 
+    A SQLite file that is made then is its owner's alone; one that is there keeps its mode.
+
     Raises:
         InvalidInputError: the URL is none, or names a database that is neither SQLite in a file nor PostgreSQL.
     """
@@ -45,6 +49,7 @@ def open_engine(url: SecretStr | str, *, create: bool = True) -> Engine:
     if create:
         database_file(parsed).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "do_connect", lambda *_: _make_private(parsed))
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -86,6 +91,14 @@ def _parse(url: SecretStr | str) -> URL:
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise InvalidInputError("a SQLite database needs a file: sqlite:////folder/file.db", field="database_url")
     return parsed
+
+
+def _make_private(url: URL) -> None:
+    """Make the file before SQLite would, which lets all read it; its journals get the mode of the file."""
+    if str(url.database).startswith("file:"):  # has parameters in it, which SQLite alone reads
+        return
+    with suppress(OSError):  # it is there already, or SQLite says what is wrong
+        os.close(os.open(database_file(url), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _set_up_sqlite(connection: SqliteConnection, _record: Any) -> None:

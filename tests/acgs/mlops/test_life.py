@@ -229,6 +229,12 @@ def test_metrics_are_of_the_rows_kept_back(platform: Platform, estimator: Any, m
         assert trained.version["performance_metrics"]["accuracy"] == pytest.approx(float(right))
 
 
+def test_the_rows_kept_back_are_their_owners_alone(platform: Platform) -> None:
+    _, held_out = train(platform.manager, logistic(1.0))
+    assert held_out.stat().st_mode & 0o777 == 0o600
+    assert held_out.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_guard_is_waived_only_with_a_reason_and_only_where_it_may_mean_nothing(platform: Platform) -> None:
     manager = platform.manager
     first, held_out = train(manager, logistic(1.0))

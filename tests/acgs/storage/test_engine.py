@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,24 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "acgs.db").write_bytes(b"not a database, by any means" * 100)
     with pytest.raises(UnavailableError, match="cannot be used"), reading(open_engine(default_url(tmp_path))):
         pass
+
+
+def test_a_new_file_and_its_journal_are_its_owners_alone_and_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    earlier = os.umask(0o022)
+    try:
+        with reading(open_engine(default_url(tmp_path / "new"))) as connection:
+            connection.exec_driver_sql("SELECT 1")
+            made = list((tmp_path / "new").iterdir())
+            assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
+    finally:
+        os.umask(earlier)
+    (tmp_path / "acgs.db").touch()
+    (tmp_path / "acgs.db").chmod(0o640)
+    with reading(open_engine(default_url(tmp_path))) as connection:
+        connection.exec_driver_sql("SELECT 1")
+    assert (tmp_path / "acgs.db").stat().st_mode & 0o777 == 0o640
+
+
+def test_no_file_is_made_before_the_first_use(tmp_path: Path) -> None:
+    open_engine(default_url(tmp_path))
+    assert not database_exists(default_url(tmp_path))
