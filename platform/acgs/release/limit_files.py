@@ -17,13 +17,15 @@ def read_yaml(path: Path | None, kind: type[Limits]) -> Limits:
     """What a YAML file says of `kind`; without a file its defaults.
 
     Raises:
-        InvalidInputError: the file cannot be read, or names the field at fault.
+        InvalidInputError: the file cannot be read, and why, or is no YAML; or the field at fault is named.
     """
     if path is None:
         return kind()
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}", field="limits") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInputError(f"{path} is no readable YAML", field="limits") from error
     if not isinstance(fields, dict):
         raise InvalidInputError(f"{path} holds no names with values", field="limits")
