@@ -138,10 +138,9 @@ def growth(rows: list[dict[str, Any]]) -> str:
     }
     said = ", ".join(f"{name} n^{power:.2f}" for name, power in powers.items())
     return (
-        f"from {first['n']:,} to {last['n']:,}: {said}. Adding a vector searches the graph that is there, whose depth "
-        "grows with log n, so building grows as n log n; links and vectors are of fixed size; exact search reads all "
-        "vectors; HNSW visits about ef times M of them a query, whatever their number, plus a descent of log n steps "
-        "(and ef may differ between the rows: it is the least that reaches the recall)."
+        f"from {first['n']:,} to {last['n']:,}: {said}. Adding a vector searches the graph that is there; a graph beyond "
+        "the processor's caches misses them at each step. Links and vectors are of fixed size, exact search reads all "
+        "vectors, and ef is the least that reaches the recall, so it may differ between the rows."
     )
 
 
