@@ -138,7 +138,7 @@ def growth(rows: list[dict[str, Any]]) -> str:
     }
     said = ", ".join(f"{name} n^{power:.2f}" for name, power in powers.items())
     return (
-        f"from {first['n']:,} to {last['n']:,}: {said}. Adding a vector searches the graph that is there; a graph beyond "
+        f"from {first['n']:,} to {last['n']:,}: {said}. Adding a vector searches the graph that is there; one beyond "
         "the processor's caches misses them at each step. Links and vectors are of fixed size, exact search reads all "
         "vectors, and ef is the least that reaches the recall, so it may differ between the rows."
     )
