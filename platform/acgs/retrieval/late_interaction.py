@@ -15,6 +15,8 @@ import numpy as np
 from numkong import PackedMatrix, dots_pack, dots_packed
 from numpy.typing import NDArray
 
+from acgs.retrieval.vectors import best
+
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
@@ -52,7 +54,7 @@ class TokenStates:
     def query(self, states: Singles, pieces: Ints) -> QueryTokens:
         """A query's states as the documents' are kept: the rarest, in their order."""
         if len(pieces) > QUERY_TOKENS:
-            states = states[np.sort(np.argsort(-self.rarity[pieces], kind="stable")[:QUERY_TOKENS])]
+            states = states[np.sort(best(self.rarity[pieces], QUERY_TOKENS))]
         values, scales = quantise(states @ self.projection)
         return QueryTokens(dots_pack(values) if len(values) else None, scales)
 
@@ -76,11 +78,11 @@ class TokenStates:
         products *= self.scales.take(rows)
         products *= query.scales[:, None]
         pieces = np.maximum.reduceat(products, _cuts(firsts, lengths), axis=1).reshape(-1, len(held), len(LEADS) + 1)
-        *begun, whole = (best.mean(axis=0) for best in accumulate(np.moveaxis(pieces, 2, 0), np.maximum))
+        *begun, whole = (matched.mean(axis=0) for matched in accumulate(np.moveaxis(pieces, 2, 0), np.maximum))
         matches[held, 0] = whole
-        for column, (lead, best) in enumerate(zip(LEADS, begun, strict=True), start=1):
+        for column, (lead, matched) in enumerate(zip(LEADS, begun, strict=True), start=1):
             # A shorter document is its own beginning.
-            matches[held, column] = np.where(lengths <= lead, whole, best)
+            matches[held, column] = np.where(lengths <= lead, whole, matched)
         matches[held, -1] = np.add.reduceat(products.max(axis=0), firsts) / lengths
         return matches
 

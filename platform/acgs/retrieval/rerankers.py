@@ -18,6 +18,7 @@ from acgs.errors import InvalidInputError
 from acgs.retrieval.late_interaction import MATCHES
 from acgs.retrieval.lexical import LexicalLeg, LexicalQuery
 from acgs.retrieval.neighbours import NEIGHBOUR_FEATURES, neighbour_features
+from acgs.retrieval.vectors import best
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -85,8 +86,7 @@ def _rarest(words: Sequence[int], idf: Singles) -> list[int]:
     """The rarest of a query's terms, in their order."""
     if len(words) <= QUERY_TERMS:
         return list(words)
-    kept = np.sort(np.argsort(-idf[list(words)], kind="stable")[:QUERY_TERMS])
-    return [words[place] for place in kept]
+    return [words[place] for place in np.sort(best(idf[list(words)], QUERY_TERMS))]
 
 
 def _scaled(scores: Singles, floor: float) -> Singles:

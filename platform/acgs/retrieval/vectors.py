@@ -70,7 +70,9 @@ class GraphSearch:
         # All that the search kept open, not k of them: what the graph's coarse vectors misjudge is mended here.
         wanted = min(max(k, self.ef), len(self._index))
         found = self._index.search(query, wanted, threads=1).keys.astype(np.int32)
-        nearest: Ints = found[np.lexsort((found, -(self._vectors[found] @ query)))[:k]]
+        scores = self._vectors[found] @ query
+        _require_numbers(scores)
+        nearest: Ints = found[np.lexsort((found, -scores))[:k]]
         return nearest
 
     @property
@@ -116,12 +118,16 @@ def best(scores: Singles, k: int) -> Ints:
     k = min(k, len(scores))
     if k == 0:
         return np.zeros(0, np.int32)
-    if np.isnan(scores.max()):
-        raise InvalidInputError(
-            "a score is not a number; the encoder, the weights or the index are damaged", field="scores"
-        )
+    _require_numbers(scores)
     # Everything that ties with the k-th takes part in the sort, so that the cut does not depend on the partition.
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
     places = np.flatnonzero(scores >= threshold)
     order = np.lexsort((places, -scores[places]))[:k]
     return places[order].astype(np.int32)
+
+
+def _require_numbers(scores: Singles) -> None:
+    if np.isnan(scores.max(initial=-np.inf)):
+        raise InvalidInputError(
+            "a score is not a number; the encoder, the weights or the index are damaged", field="scores"
+        )

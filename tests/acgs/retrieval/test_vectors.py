@@ -116,6 +116,14 @@ def test_a_query_without_a_known_word_is_near_to_nothing(graph_file: Path, vecto
         assert search.nearest(np.zeros(vectors.shape[1], np.float32), 10).tolist() == []
 
 
+def test_a_query_that_is_no_numbers_is_refused_by_both_searches(vectors: Singles) -> None:
+    few = vectors[:50]
+    query = np.full(vectors.shape[1], np.nan, np.float32)
+    for search in (GraphSearch(build_graph(few, GraphOptions()), few, 16), ExactSearch(few)):
+        with pytest.raises(InvalidInputError, match="not a number"):
+            search.nearest(query, 10)
+
+
 def test_a_file_that_is_no_graph_over_these_documents_is_refused(
     graph_file: Path, vectors: Singles, tmp_path: Path
 ) -> None:
