@@ -77,7 +77,7 @@ def confirm(
     choice = choose(bench, training, {best.trial.depth: times.under(best.trial.p95_margin_ms)})
     if choice.routed.gate is None:
         return too_few(version, choice.routed.reason)
-    costs = times.under(config.limits.p95_margin_ms)
+    costs = times.under(config.limits.p95_margin_ms).over(choice.baseline.tau)
     answered = answer(bench, choice, held_out)
     seen = answered.figures(config.plan.folds, costs, gated=True)
     names = [bench.judged(choice.baseline)[row].id for row in held_out]

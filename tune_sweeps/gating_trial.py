@@ -36,7 +36,7 @@ class GatingRun(tune.Trainable):
         times, limits = work.times[trial.depth], work.config.limits
         others = work.training[work.folds != fold]
         choice = choose(self._bench, others, {trial.depth: times.under(trial.p95_margin_ms)})
-        costs = times.under(limits.p95_margin_ms)
+        costs = times.under(limits.p95_margin_ms).over(choice.baseline.tau)
         answered = answer(self._bench, choice, work.training[work.folds == fold])
         self._folds.append(answered.figures(fold, costs, gated=choice.routed.gate is not None))
         done = len(self._folds) == len(np.unique(work.folds))

@@ -119,8 +119,7 @@ def choose(bench: Workbench, chosen: NDArray[np.intp], costs: Mapping[int, Route
     plan = bench.plan
     baseline = choose_baseline(bench.passes, plan, chosen)
     passes = bench.judged(baseline)
-    if baseline.tau == 0:
-        costs = {depth: each.over_words() for depth, each in costs.items()}
+    costs = {depth: each.over(baseline.tau) for depth, each in costs.items()}
     learned = {depth: learn_rerankers(passes, bench.heads(baseline, depth), chosen, plan) for depth in sorted(costs)}
     depth = max(learned, key=lambda each: best_constant(learned[each].gains, costs[each], plan)[1])
     depths = (bench.heads(baseline, (depth + 1) // 2), bench.heads(baseline, depth))

@@ -12,7 +12,6 @@ from acgs.release.t1.confirmation import Confirmed
 from acgs.release.t1.package import Findings
 from acgs.release.t1.tuning import standard_error
 from acgs.retrieval.configuration import Route
-from acgs.retrieval.router.fidelity import no_regret
 from acgs.retrieval.router.outputs import OUTPUTS
 from acgs.retrieval.slices import GLOBAL
 from acgs.statistics.bootstrap import paired_quantile_change
@@ -88,10 +87,9 @@ def _why_no_gate(found: Findings) -> str | None:
 
 def _router(found: Findings) -> dict[str, Any] | None:
     """How well the shipped tables follow their teacher, and what following them may lose; None without a router."""
-    distilled = found.final.routed.distillation
-    if distilled is None:
+    distilled, regret = found.final.routed.distillation, found.regret
+    if distilled is None or regret is None:
         return None
-    regret = no_regret(found.tables_against_teacher)
     return {
         "held_out_r2": {name: distilled.fidelity[name].held_out_r2 for name in OUTPUTS},
         "decision_agreement": distilled.fidelity["gain"].decision_agreement,

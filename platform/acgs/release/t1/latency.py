@@ -73,11 +73,14 @@ class RouteCosts:
     candidate_ms: float
     """p95 of what late interaction with one candidate adds to it."""
 
-    def over_words(self) -> RouteCosts:
-        """Costs where the baseline searches by words alone: a rerank then pays for the encoder and the dense leg, too.
+    def over(self, tau: float) -> RouteCosts:
+        """Costs over a baseline with this share of the dense leg.
 
-        That is all of the first stage but the words, which count twice here: some tenths of a millisecond too much.
+        Where it searches by words alone, a rerank pays for the encoder and the dense leg, too. That is all of the first
+        stage but the words, which count twice here: some tenths of a millisecond too much.
         """
+        if tau > 0:
+            return self
         reranks = np.array([0.0, 1.0, 1.0])
         late = np.maximum(self.late, reranks) if self.base_mean_ms > self.margin_ms else self.late
         return replace(self, mean_ms=self.mean_ms + self.base_mean_ms * reranks, late=late)

@@ -42,8 +42,9 @@ from acgs.release.t1.tuning import tables_against_teacher
 from acgs.retrieval.configuration import Route
 from acgs.retrieval.corpus import Collection
 from acgs.retrieval.encoders import Encoder
+from acgs.retrieval.router.fidelity import NoRegret, no_regret
 from acgs.retrieval.slices import GLOBAL, HARD_NL, slice_queries
-from acgs.statistics.evidence import Floats, InsufficientDataError
+from acgs.statistics.evidence import InsufficientDataError
 from acgs.statistics.ranking import jaccard
 
 INDEX_FOLDER: Final = "index"
@@ -62,8 +63,8 @@ class Findings:
     final: Choice
     choices: Sequence[Choice]
     """By fold."""
-    tables_against_teacher: Floats
-    """(queries,) nDCG@10 of the decisions by the router's tables less that by its teacher's, on the same queries."""
+    regret: NoRegret | None
+    """Of deciding by the router's tables instead of its teacher; None without a router."""
     confirmed: Sequence[Confirmed]
     """By query id."""
     slices: Mapping[str, tuple[str, ...]]
@@ -147,7 +148,9 @@ def find(
         costs=costs,
         final=final,
         choices=choices,
-        tables_against_teacher=tables_against_teacher(final.learned, final.routed),
+        regret=None
+        if final.routed.distillation is None
+        else no_regret(tables_against_teacher(final.learned, final.routed)),
         confirmed=confirmed,
         slices=slices,
         replayed=replayed,

@@ -167,7 +167,7 @@ def choose_gate(
     )
     gate = solve_gate(problem, scores)
     decided = distillation.decided_at((gate.theta_star - gate.delta, gate.theta_star))
-    return Routed(decided, gate, "", per_query=max(gate.routed) < 1 or len(fixed) < len(targets) - 1)
+    return Routed(decided, gate, "", per_query=max(gate.routed) < 1 or not fixed.keys() >= {"tau", "spend"})
 
 
 def losses_of_half(

@@ -42,7 +42,6 @@ from acgs.release.t1.promises import COVERAGE_COLUMNS
 from acgs.retrieval.configuration import write_configuration
 from acgs.retrieval.gate import gate_curve
 from acgs.retrieval.index import make_variant
-from acgs.retrieval.router.fidelity import no_regret
 from acgs.retrieval.router.router_file import ROUTER_FILE, write_router
 
 MONITORING_FILE: Final = "production_monitoring_config.json"
@@ -117,9 +116,7 @@ def _write_router(found: Findings, output: Path, version: str) -> None:
     distilled, gate = found.final.routed.distillation, found.final.routed.gate
     if distilled is None or gate is None:
         return
-    write_router(
-        output / ROUTER_FILE, distilled, version=version, at=found.at, no_regret=no_regret(found.tables_against_teacher)
-    )
+    write_router(output / ROUTER_FILE, distilled, version=version, at=found.at, no_regret=found.regret)
     theta = theta_document(
         gate,
         version=version,

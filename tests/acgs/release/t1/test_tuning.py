@@ -107,13 +107,14 @@ def test_the_one_route_for_all_is_the_surest_that_keeps_the_limits() -> None:
 
 
 def test_over_a_search_by_words_a_rerank_pays_for_the_encoder_too() -> None:
-    over = COST.over_words()
+    assert COST.over(0.1) is COST
+    over = COST.over(0.0)
     assert over.mean_ms.tolist() == [0.0, 8.2, 8.8]
     assert over.late.tolist() == [0.0, 1.0, 1.0]
     gains = np.stack([np.zeros(100), np.full(100, 0.1), np.full(100, 0.2)], axis=1)
     gains[::2] += 1e-3
     assert best_constant(gains - gains[:, :1], over, T1Plan()) == (0, 0.0)
-    cheap_encoder = replace(COST, base_mean_ms=0.1).over_words()
+    cheap_encoder = replace(COST, base_mean_ms=0.1).over(0.0)
     assert cheap_encoder.late.tolist() == COST.late.tolist()
 
 
