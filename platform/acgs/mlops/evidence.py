@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from acgs.audit.installation import audit_directory, signing_key
 from acgs.audit.key_ring import read_ring
@@ -30,19 +30,18 @@ from acgs.release.requirements import Case
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import Told
-from acgs.release.trust import JUDGED, STAGED, TELLING, Trust, places_of
+from acgs.release.told import TOLD_AS
+from acgs.release.trust import TELLING, Trust, places_of
 from acgs.serving.deployments.attempts import Attempt, AttemptStore
-from acgs.serving.deployments.documents import Document, SignedDocument
+from acgs.serving.deployments.documents import Document, DocumentKind, SignedDocument
 from acgs.serving.deployments.store import DeploymentStore
 from acgs.serving.store import ServingStore
 from acgs.settings import Settings
 from acgs.statistics.evidence import Verdict
 
-DocumentKind = Literal["staging", "contract"]
 NOTHING_MEASURED: Final = "nothing_measured"
 """In the body of a contract whose process died: why. There is no report then."""
 _LONGEST_REASON: Final = 500
-_DONE: Final = {"staging": STAGED, "contract": JUDGED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ class ReleaseEvidence:
         signed = sign_document(document, signing_key(self.settings))
         told = {"verdict": verdict.value, "baseline": draft.baseline, "attempt": attempt}
         details = {"document": document.digest(), **told}
-        event = LifecycleEvent(_DONE[draft.kind], actor, facts.name, facts.version, dict(details))
+        event = LifecycleEvent(TOLD_AS[draft.kind], actor, facts.name, facts.version, dict(details))
         self.deployments.add_document(signed, event)
         self.registry.carry_over()
         return signed

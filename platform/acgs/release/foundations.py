@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from acgs.audit.entries import Event
 from acgs.release.derivation import ToldDeployment
 from acgs.release.promotion import STARTED
-from acgs.release.told import DocumentKind, latest_told
-from acgs.serving.deployments.documents import Document
+from acgs.release.told import latest_told
+from acgs.serving.deployments.documents import Document, DocumentKind
 from acgs.serving.deployments.record import DeploymentKind
 from acgs.serving.routing import ModelRoute
 

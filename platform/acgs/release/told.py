@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final
 
 from acgs.audit.entries import Event
 from acgs.release.trust import JUDGED, STAGED
+from acgs.serving.deployments.documents import DocumentKind
 
-DocumentKind = Literal["staging", "contract"]
-_TOLD_AS: Final = {"staging": STAGED, "contract": JUDGED}
+TOLD_AS: Final[dict[DocumentKind, str]] = {"staging": STAGED, "contract": JUDGED}
+"""The kind of event that tells of a document."""
 
 
 def latest_told(events: Iterable[Event], subject: str, kind: DocumentKind, baseline: str | None) -> str | None:
@@ -19,7 +20,7 @@ def latest_told(events: Iterable[Event], subject: str, kind: DocumentKind, basel
     """
     found = None
     for event in events:
-        if event.kind != _TOLD_AS[kind] or event.subject != subject:
+        if event.kind != TOLD_AS[kind] or event.subject != subject:
             continue
         if kind == "contract" and event.details.get("baseline") != baseline:
             continue

@@ -21,6 +21,7 @@ from acgs.registry.semver import ModelName
 from acgs.serving.routing import SemVer
 
 Verdict = Literal["PASS", "FAIL", "INSUFFICIENT"]
+DocumentKind = Literal["staging", "contract"]
 FIRST_FORMAT: Final = "acgs-release-document/1"
 _SINCE_THE_SECOND: Final = ("policy_digest", "data_digest", "attempt", "confidence")
 
@@ -35,7 +36,7 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: Literal["acgs-release-document/1", "acgs-release-document/2"] = "acgs-release-document/2"
-    kind: Literal["staging", "contract"]
+    kind: DocumentKind
     model: ModelName
     version: SemVer
     facts_digest: Digest
