@@ -17,7 +17,7 @@ from rich.table import Table
 from acgs.audit.asking import Question, ask, moment
 from acgs.audit.entries import parse_entry
 from acgs.audit.entry_index import find_entry
-from acgs.audit.installation import audit_directory
+from acgs.audit.installation import audit_directory, signing_key_path
 from acgs.audit.key_ring import ends_of, read_retired, read_ring
 from acgs.audit.keys import SigningKey
 from acgs.audit.layout import DEFAULT_ORIGIN, AuditDirectory
@@ -84,7 +84,7 @@ def sequence(
     checkpoint.
     """
     audit = _audit_directory(state_dir)
-    signing_key = SigningKey.load_or_create(key or Settings().signing_key_path or audit.signing_key)
+    signing_key = SigningKey.load_or_create(key or signing_key_path(Settings(), audit))
     retired = trusted_keys(retired_key or [], origin)
     with _failure_exits(as_json):
         report = merge_journals(audit, signing_key, origin=origin, retired_keys=retired)
@@ -236,7 +236,7 @@ def keys(state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """List the keys whose signatures count, the one in force first, with until when and to which place in the log."""
     audit = _audit_directory(state_dir)
     with _failure_exits(as_json):
-        ring = read_ring(audit, SigningKey.load(Settings().signing_key_path or audit.signing_key).public)
+        ring = read_ring(audit, SigningKey.load(signing_key_path(Settings(), audit)).public)
     rows = [{"key_id": ring.present.key_id, "since": ring.retired[0].until if ring.retired else None}]
     rows += [
         {"key_id": r.key.key_id, "since": r.since, "until": r.until, "log_size": str(r.log_size)} for r in ring.retired
@@ -262,7 +262,7 @@ def rotate_key(as_json: AsJson = False) -> None:
     settings = Settings()
     actor = permitted_caller(settings, Permission.MODEL_COLLECT).subject
     audit = audit_directory(settings)
-    path = settings.signing_key_path or audit.signing_key
+    path = signing_key_path(settings, audit)
     with _failure_exits(as_json):
         # What a crash kept out of the log would not count for what the earlier key signed.
         open_registry(settings).carry_over()

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from pydantic import JsonValue
 
-from acgs.audit.installation import audit_directory, signing_key
+from acgs.audit.installation import audit_directory, signing_key, signing_key_path
 from acgs.audit.key_ring import KeyRing, read_ring
 from acgs.errors import IntegrityError
 from acgs.registry.artifacts.manifest import Manifest
@@ -36,7 +36,7 @@ class VersionSigner:
         """With the installation's signing key, and an ECDSA key beside it; both are made on first use."""
         signing_key(settings)
         audit = audit_directory(settings)
-        keys = ReleaseKeys.load_or_create(settings.signing_key_path or audit.signing_key)
+        keys = ReleaseKeys.load_or_create(signing_key_path(settings, audit))
         return cls(keys, read_ring(audit, keys.ed25519.public))
 
     @property
