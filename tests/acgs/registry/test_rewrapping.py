@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,18 @@ def test_versions_whose_files_were_collected_need_no_key(registry: Registry, key
     assert registry.verify("triage@1.1.0").holds
 
 
+def _during_the_put(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Something happens between the storing of a version's files and its registration."""
+    put = ArtifactStore.put
+
+    def long_put(store: ArtifactStore, *args: object, **kwargs: object) -> object:
+        manifest = put(store, *args, **kwargs)  # type: ignore[arg-type]
+        happens()
+        return manifest
+
+    monkeypatch.setattr(ArtifactStore, "put", long_put)
+
+
 def test_a_version_put_while_the_key_is_rotated_is_under_the_new_one(
     settings: Settings,
     registry: Registry,
@@ -155,15 +168,8 @@ def test_a_version_put_while_the_key_is_rotated_is_under_the_new_one(
     constitution: LockedConstitution,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    put = ArtifactStore.put
-
-    def long_put(store: ArtifactStore, *args: object, **kwargs: object) -> object:
-        manifest = put(store, *args, **kwargs)  # type: ignore[arg-type]
-        keys.rotate()
-        return manifest
-
-    monkeypatch.setattr(ArtifactStore, "put", long_put)
     old = keys.key_id
+    _during_the_put(monkeypatch, keys.rotate)
     reference = make(registry, model, constitution)
     assert keys_in_use(registry) == {old: 1, keys.key_id: 1}
     rewrap(registry, actor="ada", dry_run=False)
@@ -178,16 +184,12 @@ def test_a_version_whose_key_was_given_up_during_the_put_is_not_made(
     constitution: LockedConstitution,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    put = ArtifactStore.put
-
-    def long_put(store: ArtifactStore, *args: object, **kwargs: object) -> object:
-        manifest = put(store, *args, **kwargs)  # type: ignore[arg-type]
+    def give_up() -> None:
         old = keys.key_id
         keys.rotate()
         keys.drop(old)
-        return manifest
 
-    monkeypatch.setattr(ArtifactStore, "put", long_put)
+    _during_the_put(monkeypatch, give_up)
     with pytest.raises(UnavailableError, match="does not hold the key"):
         make(registry, model, constitution)
     assert registry.find() == []
