@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from acgs.errors import IntegrityError, InvalidInputError
+from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
 from acgs.registry.artifacts.folder import folder_differences
 from acgs.registry.artifacts.manifest import Manifest
 from acgs.registry.collection import GRACE
@@ -45,7 +46,7 @@ def examine(registry: Registry, *, repository: Repository | None = None, now: da
     found = [*_late_events(registry), *_broken_versions(registry)]
     with suppress(IntegrityError):  # told above; while nobody knows what is needed, nothing is left over
         kept = registry.manifests()
-        found += [*_left_over(registry, kept, now), *_bad_cache(registry, kept)]
+        found += [*_lost_keys(registry, kept), *_left_over(registry, kept, now), *_bad_cache(registry, kept)]
     if repository is not None:
         found += _missing_tags(registry, repository)
     return found
@@ -67,6 +68,19 @@ def _broken_versions(registry: Registry) -> Iterator[Ailment]:
         if missing:
             yield Ailment(
                 f"{record.facts.reference} lacks {len(missing)} stored pieces", "restore the artifact store from a copy"
+            )
+
+
+def _lost_keys(registry: Registry, kept: Mapping[str, Manifest]) -> Iterator[Ailment]:
+    """Wrapping keys that cannot be had, each tried on one version: a key service counts every call."""
+    under = Counter(manifest.key.key_id for manifest in kept.values())
+    samples = {manifest.key.key_id: manifest for manifest in kept.values()}
+    for key_id, manifest in samples.items():
+        try:
+            registry.artifacts.require_key(manifest)
+        except (UnavailableError, IntegrityError) as error:
+            yield Ailment(
+                f"{under[key_id]} versions need the wrapping key {key_id}: {error.message}", "restore the key"
             )
 
 

@@ -11,7 +11,7 @@ from semver import Version
 
 from acgs.audit.receipts import utc_instant
 from acgs.constitution.lock import LockedConstitution
-from acgs.errors import IntegrityError, InvalidInputError
+from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
 from acgs.files import write_atomic
 from acgs.registry.artifacts.folder import folder_differences
 from acgs.registry.artifacts.manifest import Manifest
@@ -109,8 +109,7 @@ class Registry:
         if wanted.version is not None:
             parse(wanted.version)
         self._require_relatives(name, description)
-        # Should the wrapping key have been rotated during a long put, the earlier one may be given up any time.
-        manifest = self.artifacts.rewrap(self.artifacts.put(source, progress=progress))
+        stored = self.artifacts.put(source, progress=progress)
 
         def make(version: Version) -> tuple[Record, LifecycleEvent]:
             facts = VersionFacts(
@@ -128,7 +127,10 @@ class Registry:
             details = {"facts_digest": facts.digest(), "artifact_digest": manifest.digest}
             return record, LifecycleEvent(CREATED, actor, name, str(version), dict(details))
 
-        record = self.catalogue.register(name, wanted.choose, make)
+        # Should the wrapping key have been rotated during a long put, the earlier one may be given up any time.
+        with self.artifacts.keys_kept():
+            manifest = self.artifacts.rewrap(stored)
+            record = self.catalogue.register(name, wanted.choose, make)
         self.carry_over()
         return record
 
@@ -173,7 +175,12 @@ class Registry:
             self._signer.verify(record.signatures, manifest, facts, place=lambda: self._place(facts))
         except IntegrityError as error:
             return Verification(facts.reference, removed, (error.message,))
-        stored = () if removed else self.artifacts.verify(manifest)
+        try:
+            stored = () if removed else self.artifacts.verify(manifest)
+        except UnavailableError as error:
+            if error.field != "key":
+                raise
+            return Verification(facts.reference, removed, (error.message,))
         return Verification(facts.reference, removed, tuple(str(finding) for finding in stored))
 
     def lineage(self, reference: str) -> Lineage:

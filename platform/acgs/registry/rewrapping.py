@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from acgs.errors import AcgsError, InvalidInputError
+from acgs.errors import AcgsError
 from acgs.registry.artifacts.keys import KeyFile
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.registry.registry import Registry, manifest_of
@@ -60,14 +60,15 @@ def rewrap(registry: Registry, *, actor: str, dry_run: bool = True) -> Rewrapped
         manifest, facts = manifest_of(record), record.facts
         if manifest.key.key_id == present:
             continue
-        try:
-            renewed = registry.artifacts.rewrap(manifest).key
-        except AcgsError as error:
-            faults.append(f"{facts.reference}: {error.message}")
-            continue
-        if not dry_run:
-            event = LifecycleEvent(REWRAPPED, actor, facts.name, facts.version, {"key_id": renewed.key_id})
-            registry.catalogue.renew_key(facts.name, facts.version, renewed.model_dump(mode="json"), event)
+        with registry.artifacts.keys_kept():
+            try:
+                renewed = registry.artifacts.rewrap(manifest).key
+            except AcgsError as error:
+                faults.append(f"{facts.reference}: {error.message}")
+                continue
+            if not dry_run:
+                event = LifecycleEvent(REWRAPPED, actor, facts.name, facts.version, {"key_id": renewed.key_id})
+                registry.catalogue.renew_key(facts.name, facts.version, renewed.model_dump(mode="json"), event)
         artifacts += 1
     secret = registry.artifacts.secret_key_id() not in (None, present)
     if not dry_run:
@@ -82,8 +83,4 @@ def retire_key(registry: Registry, keys: KeyFile, key_id: str) -> None:
     Raises:
         InvalidInputError: it is the present one, is not in the file, or something is still under it.
     """
-    if needing := keys_in_use(registry)[key_id]:
-        raise InvalidInputError(
-            f"{needing} wrapped keys need {key_id}; run 'acgs registry rewrap --apply' first", field="key_id"
-        )
-    keys.drop(key_id)
+    keys.drop(key_id, under_it=lambda: keys_in_use(registry)[key_id])

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -16,11 +18,14 @@ from acgs.errors import InvalidInputError, UnavailableError
 from acgs.registry.artifacts.keys import KeyFile
 from acgs.registry.artifacts.opening import KEY_FILE
 from acgs.registry.artifacts.store import ArtifactStore
+from acgs.registry.catalogue import Record
 from acgs.registry.collection import collect
+from acgs.registry.doctor import examine
 from acgs.registry.opening import open_registry
 from acgs.registry.registry import Registry
 from acgs.registry.retention import RetentionPolicy
 from acgs.registry.rewrapping import REWRAPPED, keys_in_use, retire_key, rewrap
+from acgs.registry.sql_catalogue import SqlCatalogue
 from acgs.settings import Settings
 from acgs.storage.engine import configured_url, open_engine
 from tests.acgs.registry.test_registry import LATER, make, model, registry, settings
@@ -184,15 +189,56 @@ def test_a_version_whose_key_was_given_up_during_the_put_is_not_made(
     constitution: LockedConstitution,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def give_up() -> None:
-        old = keys.key_id
-        keys.rotate()
-        keys.drop(old)
-
-    _during_the_put(monkeypatch, give_up)
+    _during_the_put(monkeypatch, lambda: _give_up_the_key(registry, keys))
     with pytest.raises(UnavailableError, match="does not hold the key"):
         make(registry, model, constitution)
     assert registry.find() == []
+
+
+def test_no_key_is_given_up_between_the_wrapping_of_a_version_and_its_registration(
+    settings: Settings,
+    registry: Registry,
+    keys: KeyFile,
+    model: Path,
+    constitution: LockedConstitution,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = Thread(target=_give_up_the_key, args=(without_cache(settings), keys))
+    register = SqlCatalogue.register
+
+    def late(catalogue: SqlCatalogue, *args: Any) -> Record:
+        other.start()
+        other.join(0.5)
+        return register(catalogue, *args)
+
+    monkeypatch.setattr(SqlCatalogue, "register", late)
+    reference = make(registry, model, constitution)
+    other.join()
+    assert without_cache(settings).verify(reference).holds
+
+
+def test_a_lost_wrapping_key_is_told_of_every_version_that_needs_it(
+    settings: Settings, registry: Registry, keys: KeyFile, two: list[str], model: Path, constitution: LockedConstitution
+) -> None:
+    lost, place = keys.key_id, settings.state_dir.resolve() / KEY_FILE
+    keys.rotate()
+    (model / "README.md").write_text("the third\n")
+    third = make(registry, model, constitution)
+    place.write_text(place.read_text().splitlines()[-1] + "\n")
+    after = without_cache(settings)
+    for reference in two:
+        (fault,) = after.verify(reference).faults
+        assert "does not hold the key" in fault
+    assert after.verify(third).holds
+    told = [ailment for ailment in examine(after) if lost in ailment.what]
+    assert [(ailment.what[:10], ailment.mendable) for ailment in told] == [("2 versions", False)]
+
+
+def _give_up_the_key(registry: Registry, keys: KeyFile) -> None:
+    old = keys.key_id
+    keys.rotate()
+    rewrap(registry, actor="ada", dry_run=False)
+    retire_key(registry, keys, old)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

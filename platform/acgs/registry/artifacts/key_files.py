@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -43,9 +43,24 @@ def read_private(path: Path) -> bytes:
 @contextmanager
 def exclusively(path: Path) -> Iterator[None]:
     """One process at a time that reads the file, thinks and writes it again: a key must not be lost in between."""
+    with _locked(path, fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Any number of users of the file, and nobody who writes it, within this host."""
+    with ExitStack() as held:
+        with suppress(OSError):  # in a folder that cannot be written, nobody writes the file either
+            held.enter_context(_locked(path, fcntl.LOCK_SH))
+        yield
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
     descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, how)
         yield
     finally:
         os.close(descriptor)

@@ -9,6 +9,8 @@ import base64
 import binascii
 import hashlib
 import secrets
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
 from acgs.files import write_atomic, write_once
-from acgs.registry.artifacts.key_files import MODE, exclusively, read_private
+from acgs.registry.artifacts.key_files import MODE, exclusively, read_private, unchanged
 from acgs.registry.artifacts.manifest import WrappedKey
 
 KEY_BYTES: Final = 32
@@ -46,6 +48,10 @@ class KeyProvider(Protocol):
             UnavailableError: the provider does not answer, refuses, or has no such key.
             IntegrityError: `wrapped` was changed, or was made with another key.
         """
+        ...
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Meanwhile no key is given up, so that what is wrapped can be put on record before anybody counts."""
         ...
 
 
@@ -97,6 +103,10 @@ class KeyFile:
             )
         return unwrap_key(self._keys[wrapped.key_id], bytes.fromhex(wrapped.data))
 
+    def kept(self) -> AbstractContextManager[None]:
+        """See `KeyProvider.kept`. It binds whoever changes the file on this host."""
+        return unchanged(self._path)
+
     def rotate(self) -> str:
         """Add a new key and use it from now on; returns its identifier. What was wrapped stays readable."""
         with exclusively(self._path):
@@ -109,13 +119,21 @@ class KeyFile:
         """All keys, oldest first; the last wraps."""
         return list(self._keys)
 
-    def drop(self, key_id: str) -> None:
-        """Take an earlier key out; what is under it cannot be read any more.
+    def drop(self, key_id: str, *, under_it: Callable[[], int]) -> None:
+        """Take an earlier key out; what is under it could not be read any more.
+
+        Args:
+            under_it: counts that, asked while nothing can be put under it.
 
         Raises:
-            InvalidInputError: the file does not hold it, or it is the one in use.
+            InvalidInputError: the file does not hold it, it is the one in use, or something is under it.
         """
         with exclusively(self._path):
+            if needing := under_it():
+                raise InvalidInputError(
+                    f"{needing} wrapped keys need {key_id[:64]}; run 'acgs registry rewrap --apply' first",
+                    field="key_id",
+                )
             keys = _read(self._path)
             if key_id not in keys:
                 raise InvalidInputError(f"{self._path.name} does not hold the key {key_id[:64]!r}", field="key_id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
@@ -54,6 +55,10 @@ class KmsKeys:
         data = bytes.fromhex(wrapped.data)
         answer = self._ask("decrypt", KeyId=wrapped.key_id, CiphertextBlob=data, EncryptionContext=_CONTEXT)
         return bytes(answer["Plaintext"])
+
+    def kept(self) -> AbstractContextManager[None]:
+        """See `KeyProvider.kept`. The service gives up no key at once: what is scheduled for it can be cancelled."""
+        return nullcontext()
 
     def _ask(self, verb: str, **values: Any) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -30,7 +30,8 @@ def registry_secret(blobs: BlobStore, keys: KeyProvider) -> bytes:
     if found is None:
         secret = secrets.token_bytes(KEY_BYTES)
         try:
-            blobs.swap(POINTER, None, keys.wrap(secret).model_dump_json().encode())
+            with keys.kept():
+                blobs.swap(POINTER, None, keys.wrap(secret).model_dump_json().encode())
         except PointerChangedError:
             return registry_secret(blobs, keys)
         return secret
@@ -61,8 +62,9 @@ def rewrap_secret(blobs: BlobStore, keys: KeyProvider) -> bool:
     wrapped = _parse(found.data)
     if wrapped.key_id == keys.key_id:
         return False
-    renewed = keys.wrap(keys.unwrap(wrapped))
-    blobs.swap(POINTER, found.etag, renewed.model_dump_json().encode())
+    with keys.kept():
+        renewed = keys.wrap(keys.unwrap(wrapped))
+        blobs.swap(POINTER, found.etag, renewed.model_dump_json().encode())
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -92,6 +93,15 @@ class ArtifactStore:
         sizes = {chunk.name: chunk.stored_size for entry in manifest.files for chunk in entry.chunks}
         return [name for name, size in sizes.items() if self._blobs.size(CHUNKS + name) != size]
 
+    def require_key(self, manifest: Manifest) -> None:
+        """Look whether the artifact's key can be had.
+
+        Raises:
+            UnavailableError: the provider does not answer, or has no longer the key under which it is.
+            IntegrityError: it was changed.
+        """
+        self._keys.unwrap(manifest.key)
+
     def rewrap(self, manifest: Manifest) -> Manifest:
         """The manifest under the provider's present key, the same one if it is already. No chunk is touched.
 
@@ -102,6 +112,10 @@ class ArtifactStore:
             return manifest
         renewed = self._keys.wrap(self._keys.unwrap(manifest.key))
         return Manifest(files=manifest.files, key=renewed)
+
+    def keys_kept(self) -> AbstractContextManager[None]:
+        """Meanwhile no wrapping key is given up: `rewrap` and record the manifest inside it."""
+        return self._keys.kept()
 
     @property
     def key_id(self) -> str:
