@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from acgs.errors import AcgsError
 from acgs.registry.semver import VersionPolicy
+from acgs.release.policy import ReleasePolicy
 from acgs.security.roles import Caller, Permission
 from serve_apps.callers import requires
 from serve_apps.http import error_responses, install, read_json, request_body, validated
@@ -42,6 +43,7 @@ Reader = Annotated[Caller, Depends(requires(Permission.MODEL_READ))]
 Creator = Annotated[Caller, Depends(requires(Permission.MODEL_CREATE))]
 Releaser = Annotated[Caller, Depends(requires(Permission.MODEL_RELEASE))]
 Approver = Annotated[Caller, Depends(requires(Permission.MODEL_APPROVE))]
+Ruler = Annotated[Caller, Depends(requires(Permission.RELEASE_RULE))]
 WebhookManager = Annotated[Caller, Depends(requires(Permission.WEBHOOK_MANAGE))]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
@@ -184,7 +186,14 @@ def _add_release_routes(app: FastAPI) -> None:
     async def policy(caller: Reader) -> Response:
         """The release policy in force: the loosest that may be asked for, in the form of its file."""
         found = await asyncio.to_thread(service().manager.release_policy)
-        return _json(found.model_dump(mode="json"))
+        return _json(found.policy.model_dump(mode="json"))
+
+    @app.put("/policy", responses=_CHANGES, openapi_extra=request_body(ReleasePolicy))
+    async def adopt_policy(caller: Ruler, request: Request) -> Response:
+        """Put a release policy in force, whatever file the service names; the body has the form of that file."""
+        body = await _body(request, ReleasePolicy)
+        found = await asyncio.to_thread(service().manager.acting_as(caller).adopt_release_policy, body)
+        return _json(found.policy.model_dump(mode="json"))
 
     @app.get("/releases/{name}", responses=_READS)
     async def status(caller: Reader, name: str) -> Response:

@@ -240,6 +240,20 @@ def test_what_is_looser_than_the_policy_is_refused_and_the_policy_is_shown(
         body = {"rows": rows, "limits": {**LIMITS, "compliance": 0.92}}
         refused = client.post(stage, json=body, headers=operator)
         assert (refused.status_code, refused.json()["error"]["field"]) == (422, "limits.compliance")
+        adopted = {"every_model": {"staging": {"compliance": 0.94}}}
+        assert client.put(f"{PREFIX}/policy", json=adopted, headers=operator).status_code == 403
+        for wrong in ({"every_model": {"most": 1}}, {"every_model": {"fewest_rows": 1}}):
+            answer = client.put(f"{PREFIX}/policy", json=wrong, headers=as_("ada", Role.ADMIN))
+            assert (answer.status_code, answer.json()["error"]["field"].split(".")[0]) == (422, "every_model")
+        assert client.get(f"{PREFIX}/policy", headers=operator).json() == shown
+        taken = client.put(f"{PREFIX}/policy", json=adopted, headers=as_("ada", Role.ADMIN))
+        assert taken.json()["every_model"]["staging"]["compliance"] == 0.94
+        # The file that the service names is another now: nobody can tell which of both its owner means.
+        refused = client.post(stage, json=body, headers=operator)
+        assert (refused.status_code, "adopt-policy" in refused.json()["error"]["message"]) == (503, True)
+        file.write_text(json.dumps(adopted))
+        refused = client.post(stage, json={**body, "limits": {**LIMITS, "compliance": 0.93}}, headers=operator)
+        assert (refused.status_code, refused.json()["error"]["field"]) == (422, "limits.compliance")
         file.write_text("{")
         for answer in (
             client.post(stage, json=body, headers=operator),

@@ -138,6 +138,7 @@ APPLICATIONS = {
             ("POST", "/releases/{name}/{version}/promote"): Permission.MODEL_RELEASE,
             ("POST", "/releases/{name}/rollback"): Permission.MODEL_RELEASE,
             ("GET", "/policy"): Permission.MODEL_READ,
+            ("PUT", "/policy"): Permission.RELEASE_RULE,
             ("GET", "/releases/{name}"): Permission.MODEL_READ,
             ("GET", "/releases/{name}/history"): Permission.MODEL_READ,
             ("GET", "/documents/{digest}"): Permission.MODEL_READ,

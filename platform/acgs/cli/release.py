@@ -197,16 +197,17 @@ def policy(
 ) -> None:
     """Show the release policy in force: the loosest limits, margins, waivers and ramps that may be asked for.
 
-    Its owner writes it as YAML or JSON, which ACGS_RELEASE_POLICY names; 'every_model' holds for all, and 'models'
-    gives what differs for one. --json without a model writes all of it, in the form of that file.
+    Its owner writes it as YAML or JSON; 'every_model' holds for all, and 'models' gives what differs for one. It holds
+    where an administrator adopted it ('acgs release adopt-policy'), or until then where ACGS_RELEASE_POLICY names it.
+    --json without a model writes all of it, in the form of that file.
 
     Example: `acgs release policy triage --data held_out.jsonl`
     """
     from acgs.release.policy import PARTS
     from acgs.release.staging.held_out import distinct_rows, read_held_out, rows_digest
 
-    manager = _manager()
-    found, place = manager.release_policy(), manager.settings.release_policy_path
+    in_force = _manager().release_policy()
+    found = in_force.policy
     digest = None if data is None else rows_digest(distinct_rows(read_held_out(data)))
     rules = found.every_model if model is None else found.rules_for(model)
     shown = rules.model_dump(mode="json")
@@ -218,12 +219,32 @@ def policy(
     fields["contract_held_out"] = rules.contract_held_out or "those of the version's staging"
     fields |= {f"{part}.{name}": value for part in PARTS for name, value in shown[part].items()}
     write_fields(
-        f"release policy for {model or 'every model'}, {'built in' if place is None else place}",
+        f"release policy for {model or 'every model'}, {in_force.source}",
         {name: _listed(value) for name, value in fields.items()}
         | {"digest": rules.digest()}
         | ({"models with rules of their own": _listed(sorted(found.models))} if model is None else {})
         | ({} if digest is None else {"digest of the data": digest}),
     )
+
+
+@app.command("adopt-policy")
+def adopt_policy(
+    file: Annotated[Path, typer.Argument(help="YAML or JSON that only its owner may write; {} is the built-in one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put a release policy in force for whoever uses this installation's database, whatever their environment says.
+
+    Documents that were made under other rules of a model no longer let it be promoted: stage it again.
+    """
+    from acgs.release.policy_file import read_policy
+    from acgs.security.roles import Permission
+
+    manager = _manager_for(Permission.RELEASE_RULE)
+    found = manager.adopt_release_policy(read_policy(file))
+    if as_json:
+        write_json({"policy": found.policy.model_dump(mode="json"), "source": found.source})
+    else:
+        say(f"the release policy of {file} is in force, {found.source}")
 
 
 @app.command()

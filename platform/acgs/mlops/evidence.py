@@ -24,7 +24,7 @@ from acgs.release.documents import sign_document
 from acgs.release.guards.guard import ErrorBudget
 from acgs.release.model_contract import ModelMargins, model_contract
 from acgs.release.policy import ModelRules
-from acgs.release.policy_file import read_policy
+from acgs.release.policy_in_force import PolicyInForce, policy_in_force
 from acgs.release.promotion import live_version
 from acgs.release.requirements import Case
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
@@ -111,6 +111,10 @@ class ReleaseEvidence:
         body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
         return self._sign(draft, report.verdict, body, attempt=number)
 
+    def policy(self) -> PolicyInForce:
+        """See `MLOpsManager.release_policy`."""
+        return policy_in_force(self.settings.release_policy_path, self.registry.events, self.registry.place)
+
     def case(self, record: Record, actor: str) -> Case:
         """Everything that is known for and against a promotion that `actor` asks for.
 
@@ -145,7 +149,7 @@ class ReleaseEvidence:
         return Trust(ring, places_of((e.kind, e.details, self.registry.place(e)) for e in events))
 
     def _rules(self, record: Record) -> ModelRules:
-        return read_policy(self.settings.release_policy_path).rules_for(record.facts.name)
+        return self.policy().policy.rules_for(record.facts.name)
 
     def _documents(self, record: Record, kind: DocumentKind) -> list[SignedDocument]:
         return self.deployments.documents(record.facts.name, record.facts.version, kind)

@@ -41,7 +41,7 @@ from acgs.release.history import ReleaseHistory, assemble
 from acgs.release.model_contract import ModelMargins
 from acgs.release.model_evidence import TIMED_SECONDS
 from acgs.release.policy import ReleasePolicy
-from acgs.release.policy_file import read_policy
+from acgs.release.policy_in_force import PolicyInForce, adopt, policy_in_force
 from acgs.release.promotion import Target, begin, go_back, live_version
 from acgs.release.requirements import judge
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
@@ -285,13 +285,24 @@ class MLOpsManager:
         self.registry.carry_over()
         return approvals
 
-    def release_policy(self) -> ReleasePolicy:
+    def release_policy(self) -> PolicyInForce:
         """The release policy in force, as its owner set it.
 
         Raises:
             PolicyUnusableError: nobody can tell what it says.
         """
-        return read_policy(self.settings.release_policy_path)
+        return self._evidence.policy()
+
+    def adopt_release_policy(self, policy: ReleasePolicy) -> PolicyInForce:
+        """Put a policy in force for whoever uses this installation, whatever their settings name.
+
+        Raises:
+            ForbiddenError: the caller may not do it.
+            InvalidInputError: it is too long for the audit log.
+        """
+        adopt(self.registry.events, policy, actor=self.act(Permission.RELEASE_RULE))
+        self.registry.carry_over()
+        return policy_in_force(None, self.registry.events, self.registry.place)
 
     def hold(self, model_name: str, version: str, *, reason: str) -> None:
         """Put a version under legal hold: its files stay whatever its age."""

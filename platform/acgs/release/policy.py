@@ -200,6 +200,12 @@ class ReleasePolicy(_Part):
         """What holds for a model."""
         return self.models.get(model, self.every_model)
 
+    def differences(self) -> dict[str, Any]:
+        """The policy as a file says it: of models only what differs from every model's."""
+        whole = self.model_dump(mode="json")
+        common = whole["every_model"]
+        return {**whole, "models": {name: _differing(common, own) for name, own in whole["models"].items()}}
+
 
 def _over(common: Any, own: Any) -> Any:
     """A model's own fields over those of every model; what is no mapping is left for validation to refuse."""
@@ -210,6 +216,15 @@ def _over(common: Any, own: Any) -> Any:
         if isinstance(common.get(part), dict) and isinstance(own.get(part), dict):
             merged[part] = {**common[part], **own[part]}
     return merged
+
+
+def _differing(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What `_over(common, ...)` makes `own` of."""
+    found = {name: value for name, value in own.items() if value != common[name]}
+    for part in PARTS:
+        if part in found:
+            found[part] = {name: value for name, value in found[part].items() if value != common[part][name]}
+    return found
 
 
 def _no_looser(field: str, asked: float, loosest: float, *, strict: Any) -> None:

@@ -28,6 +28,8 @@ class Permission(StrEnum):
     """Stage a version, hold it against what is live, promote it, roll back, and put it under legal hold."""
     MODEL_APPROVE = "model_approve"
     """Consent to a promotion in spite of a document that does not say PASS."""
+    RELEASE_RULE = "release_rule"
+    """Put a release policy in force."""
     MODEL_COLLECT = "model_collect"
     """Remove files of old versions, and mend the registry."""
     WEBHOOK_MANAGE = "webhook_manage"

@@ -164,6 +164,10 @@ def test_the_policy_in_force_is_shown_and_what_is_looser_is_refused(
     Path("limits.yaml").write_text("requests: 90\ncallers: 2\n")
     staged = spoken(capsys, *words)["document"]
     assert (staged["policy_digest"], staged["data_digest"]) == (of_model["digest"], whole["data_digest"])
+    monkeypatch.delenv("ACGS_RELEASE_POLICY")
+    assert spoken(capsys, "adopt-policy", str(file))["policy"] == {n: whole[n] for n in whole if n != "data_digest"}
+    assert spoken(capsys, "policy", "triage") == of_model
+    monkeypatch.setenv("ACGS_RELEASE_POLICY", str(file))
     file.write_text("models: {triage: {most: 1}}")
     for refused in (["policy"], words, ["promote", "triage@1.0.0"]):
         error = spoken(capsys, *refused, code=2)["error"]

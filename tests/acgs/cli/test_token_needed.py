@@ -109,6 +109,7 @@ GUARDED: dict[str, tuple[Permission, list[str]]] = {
     "release promote": (Permission.MODEL_RELEASE, [VERSION]),
     "release rollback": (Permission.MODEL_RELEASE, ["triage", "--reason", "complaints"]),
     "release approve": (Permission.MODEL_APPROVE, [DIGEST, "--reason", "known bias"]),
+    "release adopt-policy": (Permission.RELEASE_RULE, ["absent"]),
     "webhook add": (Permission.WEBHOOK_MANAGE, ["https://hooks.example.org", "--topic", "release.promoted"]),
     "webhook remove": (Permission.WEBHOOK_MANAGE, ["nobody"]),
 }

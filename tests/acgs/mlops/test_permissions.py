@@ -12,6 +12,7 @@ import pytest
 from acgs.errors import AcgsError
 from acgs.mlops import MLOpsManager, train_and_version_model
 from acgs.security.issuing import TokenIssuer
+from acgs.release.policy import ReleasePolicy
 from acgs.security.roles import PERMISSIONS, Caller, ForbiddenError, Permission, Role
 from acgs.security.tokens import AuthenticationError
 from acgs.settings import Settings
@@ -22,6 +23,7 @@ READS = {
     "get_model_status", "get_mlops_dashboard", "history", "published", "follow", "routers_follow", "act", "acting_as",
     "registry", "constitution", "release_policy",
 }  # fmt: skip
+TOO_LONG = ReleasePolicy.model_validate({"models": {f"m{number:0>120}": {} for number in range(600)}})
 CHANGES: Mapping[str, tuple[Permission, Act]] = {
     "create_model_version": (Permission.MODEL_CREATE, lambda m: m.create_model_version("triage", Path("absent"))),
     "stage_model": (Permission.MODEL_RELEASE, lambda m: m.stage_model("triage", "1.0.0", data=Path("absent"))),
@@ -31,6 +33,7 @@ CHANGES: Mapping[str, tuple[Permission, Act]] = {
     "approve": (Permission.MODEL_APPROVE, lambda m: m.approve("0" * 64, reason="known bias")),
     "hold": (Permission.MODEL_RELEASE, lambda m: m.hold("triage", "1.0.0", reason="case 7")),
     "lift_hold": (Permission.MODEL_RELEASE, lambda m: m.lift_hold("triage", "1.0.0")),
+    "adopt_release_policy": (Permission.RELEASE_RULE, lambda m: m.adopt_release_policy(TOO_LONG)),
 }
 
 

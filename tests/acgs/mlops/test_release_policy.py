@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from acgs.audit.installation import audit_directory, signing_key
+from acgs.audit.sequencer import sequence
 from acgs.errors import InvalidInputError, UnavailableError
+from acgs.mlops import MLOpsManager
 from acgs.release.model_contract import ModelMargins
+from acgs.release.policy import ReleasePolicy
 from acgs.release.requirements import NotReleasableError
 from acgs.release.staging.held_out import read_held_out
 from acgs.serving.deployments.record import RampPlan
 from acgs.settings import Settings
+from acgs.storage.engine import configured_url, open_engine
 from tests.acgs.mlops.conftest import Platform
 from tests.acgs.mlops.test_life import AT_ONCE, LIMITS, MARGINS, logistic, train
 
@@ -39,7 +45,7 @@ def test_a_version_is_promoted_under_the_policy_that_its_documents_were_made_und
     first, held_out = train(manager, logistic(1.0))
     second, _ = train(manager, logistic(0.9))
     staged = manager.stage_model("triage", first, data=held_out, limits=LIMITS).document
-    rules = manager.release_policy().rules_for("triage")
+    rules = manager.release_policy().policy.rules_for("triage")
     assert (staged.policy_digest, staged.verdict) == (rules.digest(), "PASS")
     manager.deploy_model("triage", first, plan=FLIP)
     manager.stage_model("triage", second, data=held_out, limits=LIMITS)
@@ -90,3 +96,41 @@ def test_while_nobody_can_tell_what_the_policy_says_nothing_goes_out_but_everyth
     assert manager.deployments.documents("triage", first, "staging") == before
     manager.rollback_model("triage", reason="complaints")
     assert governed.ask("triage", [0.0, 0.0, 0.0, 0.0])[0] == first
+
+
+def test_an_adopted_policy_holds_whatever_the_environment_names(
+    platform: Platform, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = platform.manager
+    first, held_out = train(manager, logistic(1.0))
+    strict = ReleasePolicy.model_validate({"every_model": {"fewest_rows": 900}})
+    found = manager.adopt_release_policy(strict)
+    assert (found.policy, found.source[:10]) == (strict, "adopted by")
+    assert manager.release_policy().policy == strict
+    with pytest.raises(InvalidInputError, match="fewer than 900"):
+        manager.stage_model("triage", first, data=held_out, limits=LIMITS)
+
+    # A process whose environment names another file does nothing; one that names the same file goes on.
+    other = MLOpsManager(Settings(state_dir=manager.settings.state_dir, release_policy_path=policy))
+    with pytest.raises(UnavailableError, match="not the release policy in force"):
+        other.stage_model("triage", first, data=held_out, limits=LIMITS)
+    policy.write_text("every_model: {fewest_rows: 900}")
+    assert other.release_policy().policy == strict
+    manager.adopt_release_policy(ReleasePolicy())
+    assert manager.stage_model("triage", first, data=held_out, limits=LIMITS).document.verdict == "PASS"
+
+
+@pytest.mark.parametrize("sequenced", [False, True])
+def test_an_adopted_policy_that_was_changed_in_the_database_means_no(platform: Platform, sequenced: bool) -> None:
+    manager = platform.manager
+    first, held_out = train(manager, logistic(1.0))
+    manager.adopt_release_policy(ReleasePolicy.model_validate({"every_model": {"fewest_rows": 900}}))
+    if sequenced:
+        sequence(audit_directory(manager.settings), signing_key(manager.settings))
+    looser = '{"policy": {"every_model": {"fewest_rows": 30}}}' if sequenced else '{"policy": {"every": {}}}'
+    with open_engine(configured_url(manager.settings)).begin() as connection:
+        connection.execute(text("DROP TRIGGER lifecycle_events_no_update"))
+        change = text("UPDATE lifecycle_events SET details = :details WHERE kind = 'release.policy.adopted'")
+        connection.execute(change, {"details": looser})
+    with pytest.raises(UnavailableError, match="not the one that was adopted"):
+        manager.stage_model("triage", first, data=held_out, limits=LIMITS)

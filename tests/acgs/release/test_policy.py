@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.release.model_contract import ModelMargins
@@ -26,6 +28,12 @@ models:
     margins: {quality: 0.01}
     waivable: []
 """
+RULES = {
+    "fewest_rows": st.integers(30, 99),
+    "waivable": st.sampled_from([[], ["calibration"]]),
+    "staging": st.fixed_dictionaries({}, optional={"compliance": st.sampled_from([0.9, 0.97]), "callers": st.just(2)}),
+    "margins": st.fixed_dictionaries({}, optional={"quality": st.sampled_from([0.01, 0.05]), "p95_ms": st.just(7.0)}),
+}
 
 
 def rows(n: int = 120, **more: Any) -> list[HeldOutRow]:
@@ -132,9 +140,9 @@ def test_without_a_policy_a_version_may_flip_at_once_but_not_be_let_do_anything(
 
 def test_copies_and_rows_without_a_label_are_not_counted_as_held_out_rows() -> None:
     copies = [row.model_copy(update={"id": f"copy of {row.id}"}) for row in rows(90)]
-    for given in (rows(99), rows(90) + copies, [*rows(99), HeldOutRow(id="u", input=[-1])]):
+    for found in (rows(99), rows(90) + copies, [*rows(99), HeldOutRow(id="u", input=[-1])]):
         with pytest.raises(InvalidInputError, match="with a label are fewer") as refused:
-            ModelRules(fewest_rows=100).check_staging(StagingLimits(), given)
+            ModelRules(fewest_rows=100).check_staging(StagingLimits(), found)
         assert refused.value.field == "rows"
 
 
@@ -221,3 +229,11 @@ def test_a_policy_that_is_not_there_or_that_others_may_write_means_no(tmp_path: 
     if os.geteuid():
         with pytest.raises(UnavailableError, match="Permission denied"):
             read_policy(written(tmp_path, "{}", 0o000))
+
+
+@given(common=st.fixed_dictionaries({}, optional=RULES), own=st.fixed_dictionaries({}, optional=RULES))
+def test_a_policy_says_what_it_is_by_its_differences(common: dict[str, Any], own: dict[str, Any]) -> None:
+    made = ReleasePolicy.model_validate({"every_model": common, "models": {"triage": own, "intake": {}}})
+    told = made.differences()
+    assert ReleasePolicy.model_validate(told) == made
+    assert told["models"]["intake"] == {}

@@ -32,7 +32,12 @@ def test_a_viewer_changes_nothing_and_everybody_sees_models() -> None:
 
 
 def test_what_concerns_everybody_is_the_administrators() -> None:
-    for permission in (Permission.MODEL_COLLECT, Permission.WEBHOOK_MANAGE, Permission.TRAINING_CANCEL_ALL):
+    for permission in (
+        Permission.RELEASE_RULE,
+        Permission.MODEL_COLLECT,
+        Permission.WEBHOOK_MANAGE,
+        Permission.TRAINING_CANCEL_ALL,
+    ):
         assert [role for role in Role if permission in PERMISSIONS[role]] == [Role.ADMIN]
 
 
