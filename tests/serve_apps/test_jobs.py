@@ -18,7 +18,7 @@ def test_the_guard_job_runs_by_ray_job_submit(platform_cluster: LocalCluster, sh
     command = [
         str(ray), "job", "submit", "--address", platform_cluster.dashboard, "--working-dir", ".",
         "--runtime-env", "cluster/runtime_env.yaml", "--",
-        sys.executable, "-m", "train_jobs.guard", "--check", "--data", str(shared_data), "--output", "unused",
+        "python", "-m", "train_jobs.guard", "--check", "--data", str(shared_data), "--output", "unused",
     ]  # fmt: skip
     environment = {**os.environ, "RAY_AUTH_MODE": "token"}
     deadline = time.monotonic() + 300

@@ -64,12 +64,15 @@ def _environment(state: Path) -> dict[str, str]:
     """Ray's environment: token authentication on, the fast path of Serve, nothing sent home.
 
     Services act for nobody but their callers, so the token of whoever starts them stays here; and no header says where
-    a request comes from unless the person names an ingress that may.
+    a request comes from unless the person names an ingress that may. A job's `python` is this one, also where its
+    environment was not activated.
     """
+    own = str(Path(sys.executable).parent)
     kept = {name: value for name, value in os.environ.items() if name not in ("ACGS_TOKEN", "ACGS_TOKEN_FILE")}
     return {
         "FORWARDED_ALLOW_IPS": "",
         **kept,
+        "PATH": os.pathsep.join([own, *filter(None, [os.environ.get("PATH")])]),
         "RAY_AUTH_MODE": "token",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -171,6 +174,8 @@ class ClusterControl:
             command = [
                 _executable("ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1",
                 f"--port={free_port()}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}",
+                # Jobs reach their agent here; beside another Ray on this host, the usual port would be taken.
+                f"--dashboard-agent-listen-port={free_port()}",
                 "--include-dashboard=true", "--disable-usage-stats",
                 # The services' places come on top of the cores, so that a job finds all of the cores.
                 f"--num-cpus={(os.cpu_count() or 1) + PLACES_FOR_SERVICES}",
