@@ -55,6 +55,8 @@ def show(name: str, source: Path, work: Path, plan: T1Plan) -> None:
             f"{100 * item['change']:+.2f}", lower,
         )  # fmt: skip
     Console().print(table)
+    if facts["candidate_is_baseline"]:
+        print("no rerank surely gains: the candidate is the baseline, and nothing changes by construction")
     print(
         f"p95 of processor time {latency['t0']['p95']:.2f} to {latency['t1']['p95']:.2f} ms, change at most"
         f" {latency['p95_change_ucb95']:+.2f} ms (n = {latency['requests']}); gate fires {gate['fired']:.2f},"

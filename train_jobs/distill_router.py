@@ -102,7 +102,7 @@ def distil(prepared: Prepared) -> Distilled:
     with Progress("documents indexed", len(collection.documents)) as progress:
         bench = open_bench(collection, encoder, plan, prepared.index, say=lambda _step: None, advance=progress.advance)
     queries = np.arange(len(collection.judgements))
-    choice = choose(bench, queries, _costs(bench, encoder, plan))
+    choice = choose(bench, queries, _costs(bench, encoder))
     distillation, gate = choice.routed.distillation, choice.routed.gate
     if distillation is None or gate is None:
         raise InsufficientDataError(choice.routed.reason, field="qrels")
@@ -114,11 +114,12 @@ def distil(prepared: Prepared) -> Distilled:
     return Distilled(choice, distillation, same, no_regret(deltas, seed=plan.seed))
 
 
-def _costs(bench: Workbench, encoder: Encoder, plan: T1Plan) -> dict[int, RouteCosts]:
+def _costs(bench: Workbench, encoder: Encoder) -> dict[int, RouteCosts]:
     """What the routes cost on some of the queries."""
+    plan = bench.plan
     passes = bench.passes[plan.bm25[0]]
     chosen = np.random.default_rng(plan.seed).permutation(len(passes))[:COST_QUERIES]
-    searcher = searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk)
+    searcher = searcher_for(bench.indexes[plan.bm25[0]], encoder, plan)
     texts = [passes[int(row)].text for row in chosen]
     return route_costs(searcher, texts, plan.p95_margin_ms, depths=plan.depths)
 
@@ -145,7 +146,8 @@ def show(facts: dict[str, Any]) -> None:
     write_table("tables against teacher", ("output", *measures), rows)
     regret = facts["no_regret"]
     fields: dict[str, object] = {
-        "queries": f"{regret['n']}, {facts['same_route']:.0%} sent the same way, {regret['differing']} differ",
+        "queries": f"{regret['n']}, {facts['same_route']:.0%} sent the same way",
+        "queries with another nDCG@10": regret["differing"],
         "nDCG@10 of the tables' decisions less the teacher's": f"at least {regret['lower']:+.4f} ({regret['method']})",
         f"loses at most {regret['margin']:g}": "shown" if regret["holds"] else "not shown by so many queries",
     }

@@ -13,7 +13,7 @@ from acgs.cli.output import say, write_table
 from acgs.errors import UnavailableError
 from acgs.release.t1.artifacts import HarvestDocument, harvest_document
 from acgs.release.t1.sweep import Swept
-from acgs.retrieval.harvest import LEAST_RECALL, best_setting, pareto_frontier
+from acgs.retrieval.harvest import LEAST_RECALL, choose_setting, pareto_frontier
 from tune_sweeps.ann_harvest_config import HarvestConfig, HarvestRow
 from tune_sweeps.ann_harvest_times import read_measured
 
@@ -39,17 +39,15 @@ def harvested(
     swept = [item for role, item in measured if role != "seed grid"]
     known = {setting: item.ndcg_delta for setting, item in figures.items() if item.ndcg_delta is not None}
     changes = {setting: known.get(setting, math.nan) for setting in figures}
-    usual = [item for item in swept if item.setting.topk == config.baseline.topk]
-    chosen = best_setting([item for item in usual if changes[item.setting] >= 0]) or best_setting(usual)
-    shown = chosen or next(item for item in swept if item.setting == config.baseline)
+    chosen = choose_setting(swept, changes, config.baseline.topk)
     document = harvest_document(
         Swept(
             measured=tuple(swept),
             seed_grid=tuple(item for role, item in measured if role == "seed grid"),
             frontier=tuple(pareto_frontier(swept)),
             chosen=chosen,
+            served=next(item for item in swept if item.setting == config.baseline),
             ndcg_change=changes,
-            overlap=shown.overlaps,
             exact_p50_ms=float(np.median([item.exact_p50_ms for item in figures.values()])),
         ),
         version=version,

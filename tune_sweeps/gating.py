@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,9 @@ def find(prepared: Prepared, *, at: datetime) -> Confirmation:
     """
     if prepared.too_few:
         return too_few(prepared.name, prepared.too_few)
-    config, output = prepared.config, prepared.output
     bench = _bench(prepared)
+    prepared = replace(prepared, config=prepared.config.model_copy(update={"plan": bench.plan}))
+    config, output = prepared.config, prepared.output
     times = _times(prepared, bench)
     journal = Journal(output, GatingRow)
     left = waiting(prepared.trials, journal.rows())

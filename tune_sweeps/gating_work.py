@@ -46,7 +46,7 @@ class RouteTimes(BaseModel):
 
 def time_routes(index: Index, encoder: Encoder, plan: T1Plan, depth: int, texts: Sequence[str]) -> RouteTimes:
     """Time each route on each query at a depth of reranking."""
-    searcher = searcher_for(index, encoder, plan.topk)
+    searcher = searcher_for(index, encoder, plan)
     base, extra = route_times(searcher, texts, depth=depth)
     return RouteTimes(base_ms=tuple(base.tolist()), depth=depth, extra_ms=tuple(map(tuple, extra.tolist())))
 
@@ -105,7 +105,7 @@ def workbench(work: GatingWork) -> Workbench:
     index = open_index(work.index)
     indexes = {options: replace(index, lexical=leg) for options, leg in work.legs.items()}
     encoder = RememberingEncoder(KnownQueries(index, next(iter(work.passes.values()))))
-    searchers = {options: searcher_for(made, encoder, work.config.plan.topk) for options, made in indexes.items()}
+    searchers = {options: searcher_for(made, encoder, work.config.plan) for options, made in indexes.items()}
     return Workbench(indexes, searchers, work.passes, encoder, work.config.plan)
 
 

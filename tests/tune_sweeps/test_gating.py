@@ -198,7 +198,8 @@ def test_a_trial_answers_queries_as_the_driver_does(judged_corpus: Path, sweep_f
     times = {10: RouteTimes(base_ms=(1.0,), depth=10, extra_ms=((0.0, 0.1, 0.2),))}
     legs = {options: index.lexical for options, index in bench.indexes.items()}
     folds = np.arange(len(prepared.training)) % plan.folds
-    work = GatingWork(prepared.config, tmp_path / "index", legs, bench.passes, prepared.training, folds, times)
+    config = prepared.config.model_copy(update={"plan": bench.plan})
+    work = GatingWork(config, tmp_path / "index", legs, bench.passes, prepared.training, folds, times)
     answers = []
     for used in (bench, workbench(work)):
         choice = choose(used, prepared.training, {10: times[10].under(1e6)})

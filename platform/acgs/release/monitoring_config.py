@@ -39,7 +39,10 @@ class Signal(StrEnum):
     """Candidate minus baseline on a probe query, in [-1, 1]."""
     HARD_NL_DELTA = "hard_nl_delta_ndcg"
     LATENCY = "latency_ms"
-    """Judged by whether it exceeds `limit`, so the values watched are 0 or 1."""
+    """What a search took, `total_ms` of its answer; the way there and back is not in it, nor in the limit.
+
+    It is judged by whether it exceeds `limit`, so the values watched are 0 or 1.
+    """
     OVERLAP = "jaccard_at_10"
     """Approximate against exact search, in [0, 1]."""
     RESIDUAL = "calibration_residual"

@@ -1,14 +1,15 @@
 """The latency harvest: the ANN setting of least latency at no loss of quality, measured against exact search.
 
 Settings and the baseline answer the same queries one after the other. Cold times come from a graph whose pages were
-dropped from the page cache and that is mapped anew; warm times from the rounds after it.
+dropped from the page cache and that is mapped anew, by itself: two settings may share a graph's file. Warm times come
+from the rounds after it.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from acgs.errors import InvalidInputError
+from acgs.retrieval.index import Index
 from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, build_graph, load_graph
 from acgs.statistics.evidence import Floats
 
@@ -28,6 +30,8 @@ RECALL_AT: Final = 10
 LEAST_RECALL: Final = 0.99
 SEED_GRID: Final = tuple((ef, topk) for ef in (104, 108, 112) for topk in (80, 88, 96))
 """The grid that the published configuration was read off; its cells differ by less than the noise."""
+SAME_SPEED: Final = 0.05
+"""Settings whose medians differ by less are not told apart."""
 EFS: Final = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Geometric: each step costs about as much more as the one before."""
 
@@ -70,10 +74,13 @@ class Measured:
 
     @property
     def sign_consistent(self) -> bool:
-        """Whether cold and warm agree on being faster or slower than the baseline, at the median."""
-        cold = float(np.median(self.cold_ms) - np.median(self.baseline_cold_ms))
-        warm = float(np.median(self.warm_ms) - np.median(self.baseline_warm_ms))
-        return cold * warm >= 0
+        """Whether cold and warm agree on being faster or slower than the baseline, at the median.
+
+        A change of a few percent is noise, and disagrees with nothing.
+        """
+        cold = float(np.median(self.cold_ms) / np.median(self.baseline_cold_ms)) - 1
+        warm = float(np.median(self.warm_ms) / np.median(self.baseline_warm_ms)) - 1
+        return cold * warm >= 0 or min(abs(cold), abs(warm)) < SAME_SPEED
 
 
 class Harvest:
@@ -100,7 +107,7 @@ class Harvest:
 
     def measure(self, setting: Setting) -> Measured:
         """Figures of one setting, with the baseline's times over the same queries beside them."""
-        cold, base_cold = self._round(self._open(setting, cold=True), self._open(self.baseline, cold=True), setting)
+        cold, base_cold = self._cold(setting), self._cold(self.baseline)
         graph, base = self._open(setting, cold=False), self._open(self.baseline, cold=False)
         warm, base_warm = [], []
         self._round(graph, base, setting)
@@ -132,6 +139,10 @@ class Harvest:
     def exact_ms(self) -> Floats:
         """Times of exact search over the queries, shape (queries,)."""
         return np.array([_timed(self._exact, query, RECALL_AT) for query in self._queries])
+
+    def _cold(self, setting: Setting) -> Floats:
+        graph = self._open(setting, cold=True)
+        return np.array([_timed(graph, query, setting.topk) for query in self._queries])
 
     def _round(self, graph: GraphSearch, base: GraphSearch, setting: Setting) -> tuple[Floats, Floats]:
         mine: list[float] = []
@@ -182,10 +193,41 @@ def pareto_frontier(measured: Iterable[Measured]) -> list[Measured]:
     return frontier
 
 
+def choose_setting(measured: Sequence[Measured], ndcg_change: Mapping[Setting, float], topk: int) -> Measured | None:
+    """The setting to serve with: least warm p95 with enough recall, and no loss of nDCG@10 where any has none.
+
+    It keeps the usual topk, which decides quality beyond the first ten, and cold and warm must agree on it.
+
+    Args:
+        ndcg_change: against exact search, NaN where it is not known.
+    """
+    usual = [item for item in measured if item.sign_consistent and item.setting.topk == topk]
+    return best_setting([item for item in usual if ndcg_change[item.setting] >= 0]) or best_setting(usual)
+
+
 def best_setting(measured: Sequence[Measured], *, least_recall: float = LEAST_RECALL) -> Measured | None:
     """Least warm p95 among those that reach the recall; None where none does."""
     enough = [item for item in measured if item.recall >= least_recall]
     return min(enough, key=lambda item: item.p95_ms) if enough else None
+
+
+def enough_ef(index: Index, queries: Sequence[Singles], topk: int, *, least_recall: float = LEAST_RECALL) -> int:
+    """Least ef with which the index's own graph reaches the recall@10; the greatest looked at where none does.
+
+    Args:
+        queries: vectors of shape (width,).
+        topk: documents that a search asks for, which are kept open at least.
+    """
+    exact = index.exact()
+    truth = [set(exact.nearest(query, RECALL_AT).tolist()) for query in queries]
+    wanted = sum(map(len, truth))
+    steps = [ef for ef in EFS if ef >= topk] or [topk]
+    for ef in steps:
+        graph = index.graph(ef)
+        near = (graph.nearest(query, topk)[:RECALL_AT].tolist() for query in queries)
+        if sum(len(held & set(ids)) for held, ids in zip(truth, near, strict=True)) >= least_recall * wanted:
+            return ef
+    return steps[-1]
 
 
 def _timed(search: ExactSearch | GraphSearch, query: Singles, k: int) -> float:

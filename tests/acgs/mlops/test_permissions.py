@@ -11,8 +11,8 @@ import pytest
 
 from acgs.errors import AcgsError
 from acgs.mlops import MLOpsManager, train_and_version_model
-from acgs.security.issuing import TokenIssuer
 from acgs.release.policy import ReleasePolicy
+from acgs.security.issuing import TokenIssuer
 from acgs.security.roles import PERMISSIONS, Caller, ForbiddenError, Permission, Role
 from acgs.security.tokens import AuthenticationError
 from acgs.settings import Settings

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from acgs.errors import InvalidInputError
-from acgs.retrieval.harvest import Harvest, Measured, Setting, best_setting, drop_from_page_cache, pareto_frontier
+from acgs.retrieval.harvest import (
+    Harvest,
+    Measured,
+    Setting,
+    best_setting,
+    choose_setting,
+    drop_from_page_cache,
+    enough_ef,
+    pareto_frontier,
+)
 from acgs.retrieval.vectors import ExactSearch, GraphOptions
 from tests.acgs.retrieval.corpora import clustered_vectors
 
@@ -99,6 +111,45 @@ def test_the_best_setting_is_the_fastest_that_finds_enough() -> None:
     assert found.p95_ms == 2.0
     assert best_setting(measured, least_recall=0.999) is None
     assert best_setting([]) is None
+
+
+def test_the_choice_keeps_the_usual_topk_and_loses_no_quality_where_it_need_not() -> None:
+    settings = {name: Setting(ef=ef, topk=topk) for name, ef, topk in (("a", 60, 50), ("b", 80, 50), ("c", 90, 20))}
+    a, b, c = (replace(_measured(1, p95), setting=settings[name]) for name, p95 in (("a", 2), ("b", 3), ("c", 1)))
+    lossless = dict.fromkeys(settings.values(), 0.0)
+    assert choose_setting([a, b, c], lossless, 50) == a
+    assert choose_setting([a, b, c], {**lossless, settings["a"]: -0.01}, 50) == b
+    unknown = dict.fromkeys(settings.values(), math.nan)
+    assert choose_setting([a, b, c], unknown, 50) == a
+    torn = replace(a, cold_ms=np.array([9.0]), baseline_cold_ms=np.array([1.0]), baseline_warm_ms=np.array([4.0]))
+    assert choose_setting([torn, b], lossless, 50) == b
+    assert choose_setting([c], lossless, 50) is None
+
+
+def test_a_change_that_is_noise_disagrees_with_nothing() -> None:
+    measured = replace(_measured(1, 1), cold_ms=np.array([1.02]), baseline_warm_ms=np.array([1.5]))
+    assert measured.sign_consistent
+    assert not replace(measured, cold_ms=np.array([1.2])).sign_consistent
+
+
+class StandIn:
+    """An index whose graph finds less than exact search until it looks far enough."""
+
+    def __init__(self, enough: int) -> None:
+        self._enough = enough
+
+    def exact(self) -> Any:
+        return SimpleNamespace(nearest=lambda _query, k: np.arange(k))
+
+    def graph(self, ef: int) -> Any:
+        missed = int(ef < self._enough)
+        return SimpleNamespace(nearest=lambda _query, k: np.arange(missed, k + missed))
+
+
+@pytest.mark.parametrize(("enough", "topk", "found"), [(0, 10, 16), (0, 100, 128), (150, 20, 192), (9999, 20, 256)])
+def test_the_graph_is_searched_no_farther_than_recall_needs(enough: int, topk: int, found: int) -> None:
+    index: Any = StandIn(enough)
+    assert enough_ef(index, [np.ones(4, np.float32)] * 3, topk) == found
 
 
 def test_a_file_that_was_dropped_from_the_cache_is_still_whole(tmp_path: Path) -> None:

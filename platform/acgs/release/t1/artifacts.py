@@ -14,6 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from acgs.files import write_atomic
+from acgs.release.guards.overlap import JACCARD
 from acgs.release.t1.sweep import Swept
 from acgs.retrieval.gate import GateSolution
 from acgs.retrieval.harvest import LEAST_RECALL, Measured
@@ -102,7 +103,7 @@ def theta_document(
 
 
 class HarvestParameters(_Part):
-    """The setting to serve with."""
+    """A setting."""
 
     ef: int
     topk: int
@@ -130,7 +131,7 @@ class HarvestConstraints(_Part):
     ndcg_non_negative: bool
     sign_match_required: bool = True
     sign_match: bool
-    jaccard_protection: float = 0.98
+    jaccard_protection: float = JACCARD
     least_recall: float
 
 
@@ -168,6 +169,8 @@ class HarvestDocument(_Part):
     optimal_parameters: HarvestParameters | None
     performance_characteristics: HarvestPerformance | None
     constraints: HarvestConstraints | None
+    served: HarvestPoint
+    """In service. Another ef or topk is a new configuration, another graph a new index."""
     pareto_analysis: ParetoAnalysis
     measured: tuple[HarvestPoint, ...]
     seed_grid: tuple[HarvestPoint, ...]
@@ -199,6 +202,7 @@ def harvest_document(swept: Swept, *, version: str, at: datetime) -> HarvestDocu
             sign_match=chosen.sign_consistent,
             least_recall=LEAST_RECALL,
         ),
+        served=points[swept.served.setting],
         pareto_analysis=ParetoAnalysis(
             frontier_points=len(swept.frontier),
             selection_reason=f"no setting reaches recall {LEAST_RECALL}"
@@ -210,7 +214,7 @@ def harvest_document(swept: Swept, *, version: str, at: datetime) -> HarvestDocu
         ),
         measured=tuple(points[item.setting] for item in swept.measured),
         seed_grid=tuple(points[item.setting] for item in swept.seed_grid),
-        queries=len(swept.overlap),
+        queries=len(swept.served.overlaps),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acgs.release.t1.latency import RouteCosts
-from acgs.release.t1.passes import JudgedPass, RememberingEncoder
+from acgs.release.t1.passes import JudgedPass, RememberingEncoder, first_stage
 from acgs.release.t1.plan import T1Plan
 from acgs.release.t1.tuning import (
     Baseline,
@@ -24,7 +24,7 @@ from acgs.release.t1.tuning import (
     heads,
     learn_rerankers,
 )
-from acgs.retrieval.configuration import FirstStage, Gate, Rerankers, RetrievalConfiguration, Route
+from acgs.retrieval.configuration import Gate, Rerankers, RetrievalConfiguration, Route
 from acgs.retrieval.encoders import Encoder
 from acgs.retrieval.index import Bm25Options, Index
 from acgs.retrieval.rerankers import CHEAP_FEATURES, FULL_FEATURES
@@ -41,6 +41,11 @@ class Choice:
     learned: Learned
     routed: Routed
     configuration: RetrievalConfiguration
+
+    @property
+    def reranks(self) -> bool:
+        """Whether the candidate does anything that the baseline does not."""
+        return self.configuration.gate is not None or self.configuration.route in (Route.CHEAP, Route.FULL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ def configuration(
     route = (alone, Route.CHEAP, Route.FULL)[best_constant(learned.gains, costs, plan)[0]]
     gate = routed.gate if routed.per_query else None
     return RetrievalConfiguration(
-        first_stage=FirstStage(tau=baseline.tau, topk=plan.topk),
+        first_stage=first_stage(plan, baseline.tau),
         rerankers=Rerankers(
             depth=learned.depth,
             cheap_ms=costs.cheap_ms,

@@ -29,6 +29,7 @@ def facts_of(found: Findings) -> dict[str, Any]:
         "seed": found.plan.seed,
         "folds": found.plan.folds,
         "verdict": str(found.contract.verdict),
+        "candidate_is_baseline": not found.reranks,
         "quality": {
             name: _quality(found, name, [by_query[query] for query in members])
             for name, members in found.slices.items()
@@ -112,7 +113,9 @@ def _quality(found: Findings, name: str, items: Sequence[Confirmed]) -> dict[str
 
 
 def _lower(found: Findings, name: str) -> float | None:
-    """The bound that the contract judges by."""
+    """The bound that the contract judges by; of a candidate that is the baseline, by construction, 0."""
+    if not found.reranks:
+        return 0.0
     try:
         _, bounds = quality_bounds(
             found.evidence.quality, None if name == GLOBAL else name, CONFIDENCE, found.plan.seed

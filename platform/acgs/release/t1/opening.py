@@ -11,6 +11,7 @@ from acgs.release.t1.passes import RememberingEncoder, first_passes, searcher_fo
 from acgs.release.t1.plan import T1Plan
 from acgs.retrieval.corpus import Collection, corpus_digest
 from acgs.retrieval.encoders import Encoder, require_same
+from acgs.retrieval.harvest import enough_ef
 from acgs.retrieval.index import Bm25Options, build_index, open_index
 from acgs.retrieval.vectors import GraphOptions
 
@@ -28,6 +29,9 @@ def open_bench(
 ) -> Workbench:
     """Index the corpus (or take the index that is there) and run the first stage over all judged queries.
 
+    The plan of the result names the ef that everything is done with. Only vectors decide it, no judgement, so that it
+    may be chosen on the queries that are judged afterwards.
+
     Raises:
         InvalidInputError, IntegrityError: the folder holds another index, or a damaged one.
     """
@@ -37,9 +41,15 @@ def open_bench(
     contents = [document.content for document in collection.documents]
     numbers = {document.id: number for number, document in enumerate(collection.documents)}
     remembering = RememberingEncoder(encoder)
+    if plan.ef is None:
+        say("how far the graph has to look")
+        vectors = [
+            remembering.encode([collection.queries[query]]).vectors[0] for query in sorted(collection.judgements)
+        ]
+        plan = plan.model_copy(update={"ef": enough_ef(index, vectors, plan.topk)})
     say("first stage")
     indexes = {options: with_bm25(index, contents, options) for options in plan.bm25}
-    searchers = {options: searcher_for(made, remembering, plan.topk) for options, made in indexes.items()}
+    searchers = {options: searcher_for(made, remembering, plan) for options, made in indexes.items()}
     passes = {
         options: first_passes(searcher, collection.queries, collection.judgements, numbers)
         for options, searcher in searchers.items()

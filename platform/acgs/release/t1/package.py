@@ -75,6 +75,11 @@ class Findings:
     evidence: Evidence
     contract: ContractReport
 
+    @property
+    def reranks(self) -> bool:
+        """Whether any fold's candidate, or the shipped one, is another system than its baseline."""
+        return any(choice.reranks for choice in (self.final, *self.choices))
+
 
 def find(
     collection: Collection,
@@ -107,9 +112,10 @@ def find(
     texts = list(queries.values())
     slices = slice_queries(queries)
     bench = open_bench(collection, encoder, plan, work / INDEX_FOLDER, say=say, advance=advance)
+    plan = bench.plan
     say("what each route costs")
     costs = route_costs(
-        searcher_for(bench.indexes[plan.bm25[0]], encoder, plan.topk), texts, plan.p95_margin_ms, depths=plan.depths
+        searcher_for(bench.indexes[plan.bm25[0]], encoder, plan), texts, plan.p95_margin_ms, depths=plan.depths
     )
     say("choices on folds, answers to the queries left out")
     confirmed, choices = confirm(bench, costs)
@@ -134,7 +140,7 @@ def find(
             slices={name: members for name, members in slices.items() if name != GLOBAL},
         ),
         latency=LatencyPairs(baseline_ms=replayed.baseline_ms, candidate_ms=replayed.candidate_ms),
-        overlap=Overlap(jaccard=swept.overlap),
+        overlap=Overlap(jaccard=swept.served.overlaps),
         treated=_treated(confirmed),
         forecasts=forecasts(confirmed, collection.judgements, [item.id for item in collection.documents]),
         coverage=tuple(promised),

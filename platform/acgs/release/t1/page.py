@@ -30,6 +30,7 @@ def page(found: Findings, facts: Mapping[str, Any], plots: Mapping[str, bytes]) 
         audits=found.audits,
         gate=found.final.routed.gate,
         why_no_gate=found.final.routed.reason,
+        served=found.swept.served,
         chosen=found.swept.chosen,
         exact_ms=found.swept.exact_p50_ms,
         worst=[(found.collection.queries[item.query], item) for item in worst],

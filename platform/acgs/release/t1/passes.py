@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from acgs.release.t1.plan import T1Plan
 from acgs.retrieval.configuration import FirstStage, RetrievalConfiguration, Route
 from acgs.retrieval.encoders import Encoded, Encoder
 from acgs.retrieval.fusion import combine
@@ -112,9 +113,15 @@ def first_passes(
     return passes
 
 
-def searcher_for(index: Index, encoder: Encoder, topk: int) -> Searcher:
+def first_stage(plan: T1Plan, tau: float) -> FirstStage:
+    """The first stage of a plan that `open_bench` has completed."""
+    assert plan.ef is not None
+    return FirstStage(tau=tau, topk=plan.topk, ef=plan.ef)
+
+
+def searcher_for(index: Index, encoder: Encoder, plan: T1Plan) -> Searcher:
     """A searcher for first passes: both legs, no rerank."""
-    first = FirstStage(tau=0.5, topk=topk)
+    first = first_stage(plan, tau=0.5)
     return Searcher(index, encoder, RetrievalConfiguration(first_stage=first, route=Route.FUSED))
 
 

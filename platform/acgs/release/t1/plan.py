@@ -30,6 +30,9 @@ class T1Plan(BaseModel):
     taus: tuple[float, ...] = tuple(round(0.1 * step, 1) for step in range(11))
     shrinkages: tuple[_Positive, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
     topk: int = Field(100, ge=10, le=1000)
+    ef: int | None = Field(
+        None, ge=10, le=4096, description="nodes the HNSW search keeps open; default: the fewest that find enough"
+    )
     depths: tuple[_Depth, ...] = Field((20, 40), min_length=1, description="candidates that may be reranked")
     budget_ms: float = Field(1.0, gt=0, description="mean milliseconds that reranking may add")
     p95_margin_ms: float = Field(1.0, gt=0, description="how much the p95 of latency may rise")

@@ -12,13 +12,11 @@ from acgs.release.t1.confirmation import Choice, Workbench
 from acgs.release.t1.passes import JudgedPass
 from acgs.retrieval.candidates import of_both_legs
 from acgs.retrieval.fusion import combine
-from acgs.retrieval.harvest import EFS, SEED_GRID, Harvest, Measured, Setting, best_setting, pareto_frontier
+from acgs.retrieval.harvest import EFS, SEED_GRID, Harvest, Measured, Setting, choose_setting, pareto_frontier
 from acgs.retrieval.vectors import GraphOptions, best
 from acgs.statistics.evidence import Floats
 
 TOPK_STEPS = (50, 100, 200)
-BASELINE = Setting(ef=128, topk=100)
-"""The shipped setting, against which the others are timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +28,10 @@ class Swept:
     frontier: tuple[Measured, ...]
     chosen: Measured | None
     """None where no setting reaches the recall."""
+    served: Measured
+    """The setting in service; it may be another, as a graph of other options is another index."""
     ndcg_change: Mapping[Setting, float]
     """Mean nDCG@10 of the fused ranking with the setting less that with exact search."""
-    overlap: Floats
-    """(queries,) Jaccard@10 of the setting that the package ships against exact search"""
     exact_p50_ms: float
 
 
@@ -60,22 +58,20 @@ def sweep(bench: Workbench, final: Choice, work: Path) -> Swept:
     index = bench.indexes[final.baseline.bm25]
     passes = bench.judged(final.baseline)
     vectors = [item.first.encoded.vectors[0] for item in passes if item.first.encoded is not None]
-    harvest = Harvest(index.vectors, np.array(vectors), work, BASELINE)
-    measured = [harvest.measure(setting) for setting in settings(bench.plan.topk)]
+    first = final.configuration.first_stage
+    shipped = Setting(ef=first.ef, topk=first.topk)
+    harvest = Harvest(index.vectors, np.array(vectors), work, shipped)
+    measured = [harvest.measure(setting) for setting in dict.fromkeys((shipped, *settings(first.topk)))]
     grid = [harvest.measure(Setting(ef=ef, topk=topk)) for ef, topk in SEED_GRID]
     exact = _ranked(bench, final, passes, None)
     changes = {item.setting: float(np.mean(_ranked(bench, final, passes, item) - exact)) for item in (*measured, *grid)}
-    steady = [item for item in measured if item.sign_consistent]
-    holding = [item for item in steady if changes[item.setting] >= 0 and item.setting.topk == bench.plan.topk]
-    chosen = best_setting(holding) or best_setting(steady)
-    served = next((item for item in measured if item.setting == BASELINE), None) or harvest.measure(BASELINE)
     return Swept(
         measured=tuple(measured),
         seed_grid=tuple(grid),
         frontier=tuple(pareto_frontier(measured)),
-        chosen=chosen,
+        chosen=choose_setting(measured, changes, first.topk),
+        served=next(item for item in measured if item.setting == shipped),
         ndcg_change=changes,
-        overlap=served.overlaps,
         exact_p50_ms=float(np.median(harvest.exact_ms())),
     )
 

@@ -15,8 +15,11 @@ import pytest
 
 from acgs.release.evidence import read_evidence
 from acgs.release.monitoring_config import read_monitoring_config
+from acgs.release.t1.confirmation import Choice
+from acgs.release.t1.facts import facts_of
 from acgs.release.t1.package import find
-from acgs.retrieval.configuration import load_configuration
+from acgs.release.t1.page import page
+from acgs.retrieval.configuration import Route, load_configuration
 from acgs.retrieval.corpus import Collection
 from acgs.retrieval.encoders import StaticEncoder
 from acgs.retrieval.opening import open_searcher
@@ -112,6 +115,12 @@ def test_the_harvest_reports_the_seeds_grid_and_a_frontier(run: Run) -> None:
     recalls = [item["recall_at_10"] for item in frontier]
     assert recalls == sorted(recalls)
     assert document["pareto_analysis"]["frontier_points"] == len(frontier)
+    served = document["served"]["parameters"]
+    first = run.found.final.configuration.first_stage
+    assert (served["ef"], served["topk"], first.ef) == (first.ef, first.topk, run.found.plan.ef)
+    overlap = run.found.evidence.overlap
+    assert overlap is not None
+    assert overlap.jaccard.tolist() == run.found.swept.served.overlaps.tolist()
 
 
 def test_small_slices_have_no_coverage_that_passes(run: Run) -> None:
@@ -187,6 +196,20 @@ def test_a_candidate_that_learned_nothing_ranks_as_a_lexical_baseline_does(run: 
 def test_page_contract_and_figures_state_one_bound(run: Run) -> None:
     guard = next(part for part in run.found.contract.result.parts if part.guard == "quality, all queries")
     assert read(run, "t1_facts.json")["quality"]["global"]["lcb95"] == pytest.approx(guard.bound)
+
+
+def test_a_candidate_that_is_the_baseline_changes_nothing_by_construction(run: Run) -> None:
+    def bare(choice: Choice) -> Choice:
+        return replace(
+            choice, configuration=choice.configuration.model_copy(update={"route": Route.FUSED, "gate": None})
+        )
+
+    found = replace(run.found, final=bare(run.found.final), choices=[bare(choice) for choice in run.found.choices])
+    facts = facts_of(found)
+    assert facts["candidate_is_baseline"]
+    assert {item["lcb95"] for item in facts["quality"].values()} == {0.0}
+    assert "so the candidate is the baseline" in page(found, facts, {})
+    assert not read(run, "t1_facts.json")["candidate_is_baseline"]
 
 
 def test_a_query_that_finds_nothing_has_no_relevant_first_passage(run: Run) -> None:
