@@ -31,6 +31,7 @@ _STATUS = {
     "forbidden": 403,
     "not_found": 404,
     "conflict": 409,
+    "body_stalled": 408,
     "body_too_large": 413,
     "validation": 422,
     "rate_limit": 429,

@@ -38,6 +38,7 @@ MAX_PAGE: Final = 1000
 _LOOPS: Final = 3
 _READS = error_responses(401, 403, 404, 422, 429, 503)
 _CHANGES = error_responses(400, 401, 403, 404, 409, 413, 422, 429, 503)
+_UPLOADS = error_responses(400, 401, 403, 404, 408, 409, 413, 422, 429, 503)
 
 Reader = Annotated[Caller, Depends(requires(Permission.MODEL_READ))]
 Creator = Annotated[Caller, Depends(requires(Permission.MODEL_CREATE))]
@@ -92,7 +93,7 @@ def _add_version_routes(app: FastAPI) -> None:
         lines = await asyncio.to_thread(service().manager.registry.find, name, limit=limit)
         return _json([line._asdict() for line in lines])
 
-    @app.post("/versions/{name}", status_code=201, responses=_CHANGES, openapi_extra=OPENAPI)
+    @app.post("/versions/{name}", status_code=201, responses=_UPLOADS, openapi_extra=OPENAPI)
     async def create(
         caller: Creator,
         request: Request,

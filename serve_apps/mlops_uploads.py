@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +24,10 @@ from serve_apps.http import BodyTooLargeError
 AT_ONCE: Final = 2
 """Uploads of a replica; each may fill the disk with as much as one may have."""
 RETRY_SECONDS: Final = 30.0
+QUIET_SECONDS: Final = 60.0
+"""So long may nothing come; a caller that has gone or dawdles keeps others out."""
+UPLOAD_SECONDS: Final = 3600.0
+_PREFIX: Final = "acgs-upload-"
 MAX_DESCRIPTION_CHARS: Final = 16 * 1024
 OPENAPI: Final[dict[str, Any]] = {
     "requestBody": {
@@ -30,12 +37,20 @@ OPENAPI: Final[dict[str, Any]] = {
 }
 
 
+class StalledError(InvalidInputError):
+    """The body does not come, or comes too slowly."""
+
+    code = "body_stalled"
+
+
 class Uploads:
     """Takes uploads in, so many at a time."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, *, quiet_seconds: float = QUIET_SECONDS) -> None:
         self._most_bytes = most_bytes
+        self._quiet_seconds = quiet_seconds
         self._free = threading.BoundedSemaphore(AT_ONCE)
+        _remove_leavings()
 
     @asynccontextmanager
     async def folder(self, request: Request) -> AsyncIterator[Path]:
@@ -44,13 +59,14 @@ class Uploads:
         Raises:
             RateLimitedError: others are at it.
             BodyTooLargeError: it is larger than may be, by its header or as it comes.
+            StalledError: it does not come within its time.
             InvalidInputError: it is no tar of plain files.
             UnavailableError: the disk is full.
         """
         if not self._free.acquire(blocking=False):
             raise RateLimitedError("other models are sent at the moment; come back later", retry_after=RETRY_SECONDS)
         try:
-            with tempfile.TemporaryDirectory(prefix="acgs-upload-") as place:
+            with tempfile.TemporaryDirectory(prefix=_PREFIX) as place:
                 folder = Path(place) / "model"
                 try:
                     await self._take(request, Path(place) / "archive.tar", folder)
@@ -71,16 +87,39 @@ class Uploads:
         if declared.isdecimal() and int(declared) > self._most_bytes:
             raise self._too_large()
         with archive.open("xb") as written:
-            async for chunk in request.stream():
+            async for chunk in self._in_time(request.stream()):
                 size += len(chunk)
                 if size > self._most_bytes:
                     raise self._too_large()
                 await asyncio.to_thread(written.write, chunk)
 
+    async def _in_time(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        ends = time.monotonic() + UPLOAD_SECONDS
+        while True:
+            patience = min(self._quiet_seconds, ends - time.monotonic())
+            try:
+                yield await asyncio.wait_for(anext(chunks), patience)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise StalledError(
+                    f"the archive stops coming: something has to come every {self._quiet_seconds:g} s, and all of it "
+                    f"within {UPLOAD_SECONDS:g} s",
+                    field="body",
+                ) from None
+
     def _too_large(self) -> BodyTooLargeError:
         return BodyTooLargeError(
             f"the archive has more than {self._most_bytes} bytes (ACGS_MAX_UPLOAD_BYTES)", field="body"
         )
+
+
+def _remove_leavings() -> None:
+    """Remove what replicas left that were killed: what is older than any upload lasts."""
+    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if place.stat().st_uid == os.getuid() and time.time() - place.stat().st_mtime > 2 * UPLOAD_SECONDS:
+                shutil.rmtree(place)
 
 
 def described(text: str | None) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import os
 import tarfile
 import tempfile
 import threading
@@ -301,6 +303,7 @@ def test_a_model_folder_that_is_sent_becomes_a_version(client: TestClient, setti
         ({"a.json": b"{}"}, {"describe": '{"metrics": {"a": "b"}}'}, 422, "metrics.a"),
         ({"a.json": b"{}"}, {"version": "one"}, 422, "version"),
         ({"a.json": b"{}"}, {"policy": "huge"}, 422, "policy"),
+        ({"model.json": b'{"kind": "onnx"}'}, {"describe": '{"kind": "sklearn"}'}, 422, "kind"),
         ({"a.json": b"x" * 50_000}, {}, 413, "body"),
     ],
 )
@@ -326,6 +329,47 @@ def test_a_folder_that_no_version_may_hold_is_refused_and_leaves_nothing(
         assert unsized.status_code == status
         assert client.get(f"{PREFIX}/versions", headers=trainer).json() == []
     assert set(Path(tempfile.gettempdir()).glob("acgs-upload-*")) <= left
+
+
+def test_an_upload_that_stops_coming_is_given_up_and_makes_room(tmp_path: Path) -> None:
+    from starlette.requests import ClientDisconnect, Request
+
+    from serve_apps.mlops_uploads import AT_ONCE, StalledError, Uploads
+
+    async def body(pieces: list[bytes], *, ends: bool) -> None:
+        messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+        messages += [{"type": "http.request", "body": b"", "more_body": False}] if ends else []
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop(0)
+            await asyncio.sleep(60)
+            raise ClientDisconnect
+
+        async with uploads.folder(Request({"type": "http", "method": "POST", "headers": []}, receive)) as folder:
+            assert (folder / "a.json").read_bytes() == b"{}"
+
+    uploads, archive = Uploads(40_000, quiet_seconds=0.05), tar_of({"a.json": b"{}"})
+    for _ in range(AT_ONCE + 1):
+        with pytest.raises(StalledError, match=r"every 0\.05 s"):
+            asyncio.run(body([archive[:100]], ends=False))
+    asyncio.run(body([archive[:100], archive[100:]], ends=True))
+
+
+def test_what_a_killed_replica_left_of_an_upload_goes_with_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from serve_apps.mlops_uploads import Uploads
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, fresh, other = (tmp_path / name for name in ("acgs-upload-old", "acgs-upload-fresh", "kept"))
+    for place in (old, fresh, other):
+        place.mkdir()
+        (place / "archive.tar").write_bytes(b"half")
+    for place in (old, other):
+        os.utime(place, (0, 0))
+    Uploads(40_000)
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["acgs-upload-fresh", "kept"]
 
 
 def test_webhooks_are_an_administrators(client: TestClient, as_: As) -> None:

@@ -30,7 +30,7 @@ from acgs.mlops.measuring import Measuring, MeasuringHere
 from acgs.mlops.traffic_figures import traffic_figures
 from acgs.registry.artifacts.transfer import ProgressCallback
 from acgs.registry.catalogue import Record
-from acgs.registry.describing import describe, kind_of
+from acgs.registry.describing import describe, kind_of, require_kind
 from acgs.registry.git import Repository
 from acgs.registry.opening import open_registry
 from acgs.registry.registry import Registry, Wanted
@@ -147,6 +147,7 @@ class MLOpsManager:
         """
         actor = self.act(Permission.MODEL_CREATE)
         fields = {"kind": kind_of(source), "metrics": dict(performance_metrics or {}), **description}
+        require_kind(source, fields["kind"])
         code = None if repository is None else Repository(repository)
         record = self.registry.create(
             model_name,
@@ -240,7 +241,9 @@ class MLOpsManager:
         plan, case = plan or RampPlan(), self._evidence.case(record, actor)
         case.rules.check_ramp(plan)
         target = Target(model_name, record.facts.version, judge(case, self._evidence.trust(model_name)))
-        started = begin(self.deployments, self.serving, target, plan, actor=actor, end_watch=end_watch)
+        started = begin(
+            self.deployments, self.serving, target, plan, against=case.baseline, actor=actor, end_watch=end_watch
+        )
         self.registry.carry_over()
         return self.follow(started, told) if wait else started
 

@@ -57,6 +57,17 @@ def kind_of(source: Path) -> str:
     return str(read_fields(descriptor).get("kind", PLAIN_FILES))
 
 
+def require_kind(source: Path, kind: str) -> None:
+    """Whether a folder may be called that.
+
+    Raises:
+        InvalidInputError: its `model.json`, by which it would be loaded, states another kind.
+    """
+    stated = kind_of(source)
+    if stated not in (PLAIN_FILES, kind):
+        raise InvalidInputError(f"the folder's {MODEL_FILE} states the kind {stated[:64]!r}", field="kind")
+
+
 def pair(option: str) -> Callable[[str], tuple[str, str]]:
     """A reader of NAME=VALUE for an option, which its errors name."""
 

@@ -13,7 +13,7 @@ from acgs.errors import AcgsError, InvalidInputError
 from acgs.registry.lifecycle import LifecycleEvent
 from acgs.release.controller import change_of
 from acgs.release.ramp import roll_back, settle
-from acgs.release.requirements import Grounds
+from acgs.release.requirements import Grounds, NotReleasableError
 from acgs.serving.deployments.record import (
     Deployment,
     DeploymentKind,
@@ -55,22 +55,31 @@ def begin(
     target: Target,
     plan: RampPlan,
     *,
+    against: str | None,
     actor: str,
     end_watch: bool = False,
 ) -> Deployment:
     """Put a version into the idle slot of its model; the controller does the rest.
 
-    A first version that is still watched has nothing to go back to, so its watch ends; that of another ends only if
-    `end_watch` says so, because the version it would go back to leaves its slot.
+    `against` is the live version against which the grounds hold it; they say nothing of another. A first version that
+    is still watched has nothing to go back to, so its watch ends; that of another ends only if `end_watch` says so,
+    because the version it would go back to leaves its slot.
 
     Raises:
         InvalidInputError: it is live already.
+        NotReleasableError: another version became live since the grounds were judged.
         DeploymentBusyError: another deployment of the model is under way.
     """
     table = serving.latest()
     live = live_version(table, target.model)
     if live == target.version:
         raise InvalidInputError(f"{target.model} {target.version} is live already", field="version")
+    if live != against:
+        raise NotReleasableError(
+            f"{live or 'nothing'} is live by now, and {target.version} was held against {against or 'nothing'}; run "
+            f"'acgs release contract {target.model}@{target.version}' again",
+            field="version",
+        )
     watched = next((d for d in deployments.active() if d.model == target.model and d.stage is Stage.WATCHING), None)
     if watched is not None and (end_watch or watched.baseline is None):
         reason = f"ended by the promotion of {target.version}"

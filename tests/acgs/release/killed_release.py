@@ -10,7 +10,7 @@ from acgs.audit.installation import audit_directory
 from acgs.registry.audit_trail import JournalTrail
 from acgs.registry.sql_lifecycle import SqlEventLog
 from acgs.release.controller import ReleaseController
-from acgs.release.promotion import Target, begin, go_back
+from acgs.release.promotion import Target, begin, go_back, live_version
 from acgs.release.requirements import Grounds
 from acgs.serving.deployments.record import RampPlan
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
@@ -39,7 +39,8 @@ def release(what: str, step: str, when: str, *, url: str, state: Path, at: datet
     engine = open_engine(url)
     deployments, serving = SqlDeploymentStore(engine), SqlServingStore(engine)
     if what == "begin":
-        begin(deployments, serving, Target("triage", "1.1.0", Grounds((), ())), BY_STEPS, actor="mia")
+        target, live = Target("triage", "1.1.0", Grounds((), ())), live_version(serving.latest(), "triage")
+        begin(deployments, serving, target, BY_STEPS, against=live, actor="mia")
     elif what == "go back":
         go_back(deployments, serving, "triage", actor="noor", reason="complaints")
     else:

@@ -84,7 +84,9 @@ class Installation:
     ) -> None:
         target = Target("triage", version, Grounds(tuple(evidence), approvals))
         plan = RampPlan(steps=(100,), watch_seconds=3600 if watched else 0)
-        begin(self.manager.deployments, self.manager.serving, target, plan, actor=actor)
+        serving = self.manager.serving
+        live = promotion.live_version(serving.latest(), "triage")
+        begin(self.manager.deployments, serving, target, plan, against=live, actor=actor)
         self.tick()
 
     def roll_back(self) -> None:

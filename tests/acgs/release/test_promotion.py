@@ -17,7 +17,7 @@ from acgs.release.promotion import (
     live_version,
     needed_versions,
 )
-from acgs.release.requirements import Grounds
+from acgs.release.requirements import Grounds, NotReleasableError
 from acgs.serving.deployments.record import Deployment, DeploymentStatus, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
 from acgs.serving.deployments.store import DeploymentBusyError
@@ -45,7 +45,8 @@ class Platform:
         return datetime.now(UTC) + self.ahead
 
     def promote(self, version: str, plan: RampPlan = AT_ONCE) -> Deployment:
-        return begin(self.deployments, self.serving, Target("triage", version, NOTHING), plan, actor="mia")
+        target = Target("triage", version, NOTHING)
+        return begin(self.deployments, self.serving, target, plan, against=self.live, actor="mia")
 
     def roll_back(self, reason: str = "complaints") -> Deployment:
         return go_back(self.deployments, self.serving, "triage", actor="noor", reason=reason)
@@ -230,6 +231,18 @@ def test_a_first_version_that_is_watched_does_not_hold_up_the_second(platform: P
     assert platform.live == "1.1.0"
 
 
+def test_what_was_held_against_another_version_than_is_live_by_now_does_not_go_out(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    judged_against = platform.live
+    platform.deployed("1.1.0")
+    before = platform.serving.latest()
+    target = Target("triage", "1.2.0", NOTHING)
+    for against in (judged_against, None):
+        with pytest.raises(NotReleasableError, match=r"1\.1\.0 is live by now"):
+            begin(platform.deployments, platform.serving, target, AT_ONCE, against=against, actor="mia")
+    assert platform.serving.latest() == before
+
+
 def test_a_watch_ends_before_its_time_only_if_told(platform: Platform) -> None:
     platform.deployed("1.0.0")
     platform.promote("1.1.0", RampPlan(steps=(100,), watch_seconds=600))
@@ -237,7 +250,7 @@ def test_a_watch_ends_before_its_time_only_if_told(platform: Platform) -> None:
     with pytest.raises(DeploymentBusyError, match="--end-watch"):
         platform.promote("1.2.0")
     target = Target("triage", "1.2.0", NOTHING)
-    begin(platform.deployments, platform.serving, target, AT_ONCE, actor="mia", end_watch=True)
+    begin(platform.deployments, platform.serving, target, AT_ONCE, against=platform.live, actor="mia", end_watch=True)
     platform.tick()
     assert platform.live == "1.2.0"
 
