@@ -152,16 +152,30 @@ class QualityPairs(_Part):
 
 
 class LatencyPairs(_Part):
-    """End-to-end latency of the same requests under both systems, replayed in pairs."""
+    """End-to-end latency of the same requests under both systems, replayed in pairs.
+
+    `repeats` numbers the requests where some are replayed more than once: what a request costs is then one finding.
+    """
 
     baseline_ms: Milliseconds
     candidate_ms: Milliseconds
+    repeats: tuple[int, ...] | None = None
 
     @model_validator(mode="after")
     def _same_requests(self) -> Self:
-        if len(self.baseline_ms) != len(self.candidate_ms):
-            raise InvalidInputError("baseline_ms and candidate_ms must time the same requests", field="latency")
+        numbered = self.baseline_ms if self.repeats is None else self.repeats
+        if len({len(self.baseline_ms), len(self.candidate_ms), len(numbered)}) > 1:
+            raise InvalidInputError("baseline_ms, candidate_ms, repeats must be of the same requests", field="latency")
         return self
+
+    def cluster_numbers(self) -> NDArray[np.int64] | None:
+        """The request of each pair as a number, shape (n,); None where every pair is one of its own."""
+        return None if self.repeats is None else np.array(self.repeats, dtype=np.int64)
+
+    @property
+    def requests(self) -> int:
+        """How many different requests were timed."""
+        return len(self.baseline_ms) if self.repeats is None else len(set(self.repeats))
 
 
 class Overlap(_Part):

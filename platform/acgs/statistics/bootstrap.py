@@ -6,7 +6,7 @@ a user or a template. Each bound holds alone at `confidence`; both together form
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Final
@@ -106,6 +106,7 @@ def paired_quantile_change(
     quantile: float,
     *,
     confidence: float = CONFIDENCE,
+    clusters: NDArray[np.int64] | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Bounds:
@@ -114,23 +115,72 @@ def paired_quantile_change(
     Args:
         baseline, candidate: measurements of the same requests in the same order, shape (n,), in any one unit.
         quantile: for instance 0.95 for a p95.
+        clusters: cluster number of each pair, shape (n,), as of a request that is timed again; whole clusters are
+            resampled.
 
     Raises:
         InvalidInputError: values that are not finite, shapes that differ, shares outside (0, 1).
-        InsufficientDataError: fewer than 20 pairs beyond the quantile on its thinner side.
+        InsufficientDataError: fewer than 20 pairs beyond the quantile on its thinner side, or fewer than 20 clusters.
     """
     share(confidence, "confidence")
     needed = int(np.ceil(FEWEST / min(share(quantile, "quantile"), 1 - quantile) - 1e-9))
     before, after = sample(baseline, "baseline", at_least=needed), sample(candidate, "candidate", at_least=needed)
     if before.shape != after.shape:
         raise InvalidInputError("baseline and candidate must measure the same requests", field="candidate")
-    changes = [
-        np.quantile(after.take(rows), quantile, axis=1) - np.quantile(before.take(rows), quantile, axis=1)
-        for rows in _resampled(len(before), resamples, seed)
-    ]
-    lower, upper = np.quantile(np.concatenate(changes), [1 - confidence, confidence])
+    drawn = resampled_quantiles((before, after), (quantile,), clusters, resamples, seed)
+    changes = np.concatenate([of[1, :, 0] - of[0, :, 0] for of in drawn])
+    lower, upper = np.quantile(changes, [1 - confidence, confidence])
     change = float(np.quantile(after, quantile) - np.quantile(before, quantile))
-    return Bounds(change, float(lower), float(upper), confidence, len(before), len(before), "percentile")
+    units = len(before) if clusters is None else len(np.unique(clusters))
+    return Bounds(change, float(lower), float(upper), confidence, len(before), units, "percentile")
+
+
+def resampled_quantiles(
+    sides: Sequence[Floats],
+    quantiles: Sequence[float],
+    clusters: NDArray[np.int64] | None,
+    resamples: int,
+    seed: int,
+) -> Iterator[Floats]:
+    """Quantiles of measurements of the same requests, resampled together.
+
+    Args:
+        sides: each of shape (n,).
+        clusters: cluster number of each request, shape (n,); whole clusters are resampled.
+
+    Yields:
+        Portions of shape (sides, some resamples, quantiles).
+
+    Raises:
+        InvalidInputError: shapes that differ.
+        InsufficientDataError: fewer than 20 clusters.
+    """
+    n = len(sides[0])
+    member = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    if len(member) != n:
+        raise InvalidInputError("clusters and measurements must have the same shape", field="clusters")
+    units = int(member.max()) + 1
+    if units < FEWEST:
+        raise InsufficientDataError(f"{units} clusters; bounds need at least {FEWEST}", field="clusters")
+    ordered = [(values[order], member[order]) for values in sides for order in [np.argsort(values, kind="stable")]]
+    rng = np.random.default_rng(seed)
+    portion = max(1, _DRAWS_AT_ONCE // n)
+    for start in range(0, resamples, portion):
+        # How often each unit was drawn is all that quantiles need.
+        drawn = rng.multinomial(units, np.full(units, 1 / units), size=min(portion, resamples - start))
+        yield np.stack([_weighted_quantiles(values, drawn[:, of], quantiles) for values, of in ordered])
+
+
+def _weighted_quantiles(values: Floats, weights: NDArray[np.int64], quantiles: Sequence[float]) -> Floats:
+    """Quantiles (the inverse of the distribution function) of ascending values, shape (resamples, quantiles).
+
+    Args:
+        weights: (resamples, values)
+    """
+    reached = weights.cumsum(axis=1)
+    places = [(reached < share * reached[:, -1:]).sum(axis=1) for share in quantiles]
+    found: Floats = values[np.stack(places, axis=1)]
+    return found
 
 
 def _units(deltas: ArrayLike, clusters: NDArray[np.int64] | None) -> tuple[Floats, Floats]:

@@ -42,6 +42,7 @@ SPOILED = {
     "a slice that counts a query twice": ("quality", "slices", {"hard-NL": ["q0", "q0"]}, "twice"),
     "a time of 0": ("latency", "candidate_ms", [0.0] * 4000, "above 0"),
     "an endless time": ("latency", "candidate_ms", [float("inf")] * 4000, "not finite"),
+    "numbers of other requests": ("latency", "repeats", [1], "same requests"),
     "too few times": ("latency", "candidate_ms", [1.0], "same requests"),
     "labels that are numbers": ("forecasts", "labels", [1] * 40_000, "true and false"),
     "too few labels": ("forecasts", "labels", [True], "length"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from acgs.errors import InvalidInputError
-from acgs.statistics.bootstrap import paired_bca, paired_quantile_change, paired_t
+from acgs.statistics.bootstrap import paired_bca, paired_quantile_change, paired_t, resampled_quantiles
 from acgs.statistics.evidence import InsufficientDataError
 
 REPETITIONS = 2000
@@ -107,6 +107,35 @@ def test_the_bounds_of_a_change_of_p95_hold_and_pairing_makes_them_narrow() -> N
     assert bounds.upper - bounds.lower < 1.0
     unpaired = paired_quantile_change(baseline, rng.permutation(candidate), 0.95, resamples=200)
     assert unpaired.upper - unpaired.lower > 5.0
+
+
+def test_requests_that_are_timed_again_are_no_new_requests() -> None:
+    rng = np.random.default_rng(13)
+    baseline = rng.lognormal(4.4, 0.24, 400)
+    candidate = baseline + 0.5 + rng.normal(0, 0.1, 400)
+    once = paired_quantile_change(baseline, candidate, 0.95, resamples=300)
+    requests = np.tile(np.arange(400), 5)
+    again = paired_quantile_change(np.tile(baseline, 5), np.tile(candidate, 5), 0.95, clusters=requests, resamples=300)
+    assert (again.lower, again.upper) == pytest.approx((once.lower, once.upper), abs=1e-9)
+    assert (again.pairs, again.units, once.units) == (2000, 400, 400)
+    alone = paired_quantile_change(np.tile(baseline, 5), np.tile(candidate, 5), 0.95, resamples=300)
+    assert alone.upper - alone.lower < again.upper - again.lower
+    with pytest.raises(InsufficientDataError, match="19 clusters"):
+        paired_quantile_change(baseline, candidate, 0.95, clusters=np.arange(400) % 19)
+    with pytest.raises(InvalidInputError, match="same shape"):
+        paired_quantile_change(baseline, candidate, 0.95, clusters=np.arange(399))
+
+
+@pytest.mark.parametrize("quantiles", [(0.95,), (0.5, 0.99)])
+def test_resampled_quantiles_are_those_of_what_was_drawn(quantiles: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(14)
+    values, clusters = rng.normal(size=200), rng.integers(0, 40, 200)
+    drawn = np.random.default_rng(3).multinomial(40, np.full(40, 1 / 40), size=50)
+    (found,) = resampled_quantiles((values, -values), quantiles, clusters, 50, 3)
+    for counts, mine, other in zip(drawn, found[0], found[1], strict=True):
+        for sign, side in ((1, mine), (-1, other)):
+            whole = np.repeat(sign * values, counts[clusters])
+            assert side == pytest.approx(np.quantile(whole, quantiles, method="inverted_cdf"))
 
 
 def test_too_few_or_unvarying_deltas_give_no_bound() -> None:

@@ -11,14 +11,14 @@ import numpy as np
 from acgs.release.attempts import resamples_for
 from acgs.release.evidence import Evidence, LatencyPairs
 from acgs.release.guards.guard import ErrorBudget, MeasuringGuard, Reading, shown
-from acgs.statistics.bootstrap import FEWEST, paired_quantile_change
-from acgs.statistics.evidence import Floats, Verdict
+from acgs.statistics.bootstrap import FEWEST, paired_quantile_change, resampled_quantiles
+from acgs.statistics.evidence import Verdict
 
 P95_CHANGE_MS: Final = 1.0
 TAIL_GROWTH: Final = 1.5
 FEWEST_FOR_P95: Final = ceil(FEWEST / 0.05 - 1e-9)
 FEWEST_FOR_P99: Final = ceil(FEWEST / 0.01 - 1e-9)
-_DRAWS_AT_ONCE: Final = 2_000_000
+TAIL: Final = (0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class QuantileHolds(MeasuringGuard):
     unit: str = "ms"
 
     def count(self, evidence: Evidence) -> int:
-        """Number of paired requests."""
-        return len(evidence.latency.baseline_ms) if evidence.latency else 0
+        """Number of different requests."""
+        return evidence.latency.requests if evidence.latency else 0
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
         """Bound the change of the quantile by a paired bootstrap."""
@@ -43,6 +43,7 @@ class QuantileHolds(MeasuringGuard):
             pairs.candidate_ms,
             self.quantile,
             confidence=budget.confidence,
+            clusters=pairs.cluster_numbers(),
             resamples=resamples_for(budget.confidence),
             seed=evidence.seed,
         )
@@ -67,35 +68,27 @@ class TailHolds(MeasuringGuard):
     unit: str = "x baseline"
 
     def count(self, evidence: Evidence) -> int:
-        """Number of paired requests."""
-        return len(evidence.latency.baseline_ms) if evidence.latency else 0
+        """Number of different requests."""
+        return evidence.latency.requests if evidence.latency else 0
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
         """Bound the ratio of ratios by a paired bootstrap."""
         pairs = _pairs(evidence)
-        n, rng = len(pairs.baseline_ms), np.random.default_rng(evidence.seed)
-        portion = max(1, _DRAWS_AT_ONCE // n)
-        drawn, resamples = [], resamples_for(budget.confidence)
-        for start in range(0, resamples, portion):
-            rows = rng.integers(0, n, size=(min(portion, resamples - start), n), dtype=np.int32)
-            drawn.append(_tail(pairs.candidate_ms.take(rows)) / _tail(pairs.baseline_ms.take(rows)))
-        lower, upper = np.quantile(np.concatenate(drawn), [1 - budget.confidence, budget.confidence])
+        sides, clusters = (pairs.baseline_ms, pairs.candidate_ms), pairs.cluster_numbers()
+        drawn = resampled_quantiles(sides, TAIL, clusters, resamples_for(budget.confidence), evidence.seed)
+        tails = np.concatenate([of[:, :, 1] / of[:, :, 0] for of in drawn], axis=1)
+        lower, upper = np.quantile(tails[1] / tails[0], [1 - budget.confidence, budget.confidence])
         verdict = shown(good=bool(upper <= self.margin), bad=bool(lower > self.margin))
         reason = {
             Verdict.PASS: f"p99/p95 is at most {self.margin:g} times the baseline's",
             Verdict.FAIL: f"p99/p95 is more than {self.margin:g} times the baseline's",
             Verdict.INSUFFICIENT: "the bounds of p99/p95 hold the margin; replay more requests",
         }[verdict]
-        value = float(_tail(pairs.candidate_ms) / _tail(pairs.baseline_ms))
+        before, after = (np.quantile(side, TAIL) for side in sides)
+        value = float(after[1] / after[0] / (before[1] / before[0]))
         return Reading(verdict, reason, value, float(upper), self.margin, "paired percentile bootstrap")
 
 
 def _pairs(evidence: Evidence) -> LatencyPairs:
     assert evidence.latency is not None  # `count` found requests
     return evidence.latency
-
-
-def _tail(milliseconds: Floats) -> Floats:
-    """p99 / p95 along the last axis."""
-    p95, p99 = np.quantile(milliseconds, [0.95, 0.99], axis=-1)
-    return np.asarray(p99 / p95)

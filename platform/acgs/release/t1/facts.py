@@ -126,8 +126,11 @@ def _lower(found: Findings, name: str) -> float | None:
 
 
 def _latency(found: Findings) -> dict[str, Any]:
-    replayed = found.replayed
-    change = paired_quantile_change(replayed.baseline_ms, replayed.candidate_ms, 0.95, seed=found.plan.seed)
+    replayed, pairs = found.replayed, found.evidence.latency
+    assert pairs is not None  # every run replays
+    change = paired_quantile_change(
+        pairs.baseline_ms, pairs.candidate_ms, 0.95, clusters=pairs.cluster_numbers(), seed=found.plan.seed
+    )
     sides = {
         "t0": replayed.baseline_ms,
         "t1": replayed.candidate_ms,
@@ -136,6 +139,7 @@ def _latency(found: Findings) -> dict[str, Any]:
     }
     return {
         "requests": len(replayed.baseline_ms),
+        "queries": pairs.requests,
         **{
             name: dict(zip(("p50", "p95", "p99"), np.quantile(values, [0.5, 0.95, 0.99]).tolist(), strict=True))
             for name, values in sides.items()

@@ -15,6 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from acgs.retrieval.configuration import Route
+from acgs.retrieval.corpus import Collection
 from acgs.retrieval.search import Searcher
 from acgs.statistics.evidence import Floats
 
@@ -28,6 +29,14 @@ class Replayed:
     candidate_ms: Floats
     baseline_wall_ms: Floats
     candidate_wall_ms: Floats
+
+
+def queries_to_time(collection: Collection, *, requests: int, seed: int) -> list[str]:
+    """The judged queries, and of the others as many as there are requests to make: time needs no judgement."""
+    others = [collection.queries[query] for query in collection.unjudged]
+    np.random.default_rng(seed).shuffle(others)
+    judged = [collection.queries[query] for query in sorted(collection.judgements)]
+    return [*judged, *others[: max(0, requests - len(judged))]]
 
 
 def replay(

@@ -32,7 +32,7 @@ from acgs.release.evidence import (
 from acgs.release.report import ContractReport
 from acgs.release.t1.confirmation import Choice, Confirmed, Workbench, choose, confirm
 from acgs.release.t1.experiment import audited
-from acgs.release.t1.latency import Replayed, RouteCosts, replay, route_costs
+from acgs.release.t1.latency import Replayed, RouteCosts, queries_to_time, replay, route_costs
 from acgs.release.t1.opening import Step, open_bench
 from acgs.release.t1.passes import searcher_for
 from acgs.release.t1.plan import T1Plan
@@ -122,7 +122,9 @@ def find(
     say("choices on all queries, paired replay")
     final = choose(bench, np.arange(len(queries)), costs)
     sides = bench.sides(final, encoder)
-    replayed = replay(sides.baseline, sides.candidate, texts, rounds=ceil(plan.requests / len(texts)), seed=plan.seed)
+    timed = queries_to_time(collection, requests=plan.requests, seed=plan.seed)
+    rounds = ceil(plan.requests / len(timed))
+    replayed = replay(sides.baseline, sides.candidate, timed, rounds=rounds, seed=plan.seed)
     say("ANN settings")
     swept = sweep(bench, final, work / "graphs")
     say("audits and contract")
@@ -139,7 +141,11 @@ def find(
             candidate=np.array([item.candidate_ndcg for item in confirmed]),
             slices={name: members for name, members in slices.items() if name != GLOBAL},
         ),
-        latency=LatencyPairs(baseline_ms=replayed.baseline_ms, candidate_ms=replayed.candidate_ms),
+        latency=LatencyPairs(
+            baseline_ms=replayed.baseline_ms,
+            candidate_ms=replayed.candidate_ms,
+            repeats=tuple(range(len(timed))) * rounds,
+        ),
         overlap=Overlap(jaccard=swept.served.overlaps),
         treated=_treated(confirmed),
         forecasts=forecasts(confirmed, collection.judgements, [item.id for item in collection.documents]),

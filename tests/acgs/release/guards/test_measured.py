@@ -12,7 +12,7 @@ from acgs.release.evidence import Evidence
 from acgs.release.guards.calibration import CalibrationStays, ForecastsCalibrated
 from acgs.release.guards.coverage import EverySliceCovered
 from acgs.release.guards.effect import EffectAccepted
-from acgs.release.guards.guard import ErrorBudget, Guard
+from acgs.release.guards.guard import ErrorBudget, Guard, GuardResult
 from acgs.release.guards.latency import QuantileHolds, TailHolds
 from acgs.release.guards.overlap import AnnAgrees
 from acgs.statistics.evidence import Verdict
@@ -75,6 +75,17 @@ def test_the_tail_may_not_grow_out_of_proportion(
     latency = _latency(n, candidate=lambda base: np.where(base > np.quantile(base, 0.98), base * stretch, base))
     result = TailHolds("tail").check(evidence_with(latency=latency))
     assert result.verdict == verdict
+
+
+@pytest.mark.parametrize("guard", [QuantileHolds("p95"), TailHolds("tail")])
+def test_a_request_that_is_timed_again_counts_once(evidence_with: Build, guard: QuantileHolds | TailHolds) -> None:
+    def result(requests: int) -> GuardResult:
+        latency = _latency(4000, candidate=lambda base: base + 0.5)
+        return guard.check(evidence_with(latency={**latency, "repeats": [n % requests for n in range(4000)]}))
+
+    few, enough = result(guard.minimum_n - 1), result(guard.minimum_n)
+    assert (few.verdict, few.n) == (INSUFFICIENT, guard.minimum_n - 1)
+    assert (enough.verdict, enough.n) == (PASS, guard.minimum_n)
 
 
 def test_a_tail_that_is_as_long_as_the_baselines_has_a_ratio_of_1(evidence_with: Build) -> None:
