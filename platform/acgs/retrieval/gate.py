@@ -128,7 +128,8 @@ def solve_gate(problem: GateProblem, scores: Floats) -> GateSolution:
         late_multiplier=late_multiplier,
         trajectory=trajectory,
         value=float(problem.gains[rows, routes].mean()),
-        optimum=knapsack_optimum(problem),
+        # The linear program keeps its constraints to 1e-7 only; the dual bound is above whatever keeps them.
+        optimum=min(knapsack_optimum(problem), dual),
         dual=dual,
         cost_ms=float(shares @ problem.costs_ms),
         late=float(shares @ problem.late),

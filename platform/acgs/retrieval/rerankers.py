@@ -69,17 +69,21 @@ def cheap_features(
     idf = leg.idf[words]
     squared = idf * idf
     total = float(squared.sum())
-    columns = [
+    columns = (
         fused,
         lexical,
         dense,
         np.minimum(_scaled(lexical, 0.0), _scaled(dense, float(dense.min(initial=0.0)))),
         leg.pairs.of_candidates(query.pairs[:QUERY_TERMS], candidates).sum(axis=0),
-        squared @ (held > 0) / total if total > 0 else np.zeros(len(candidates), np.float32),
+        squared @ (held > 0) / total if total > 0 else 0.0,
         lexical / np.maximum(leg.norms[candidates], np.float32(1e-9)),
         idf @ held,
-    ]
-    return np.concatenate([np.stack(columns, axis=1), neighbour_features(vectors, fused)], axis=1, dtype=np.float32)
+        *neighbour_features(vectors, fused).T,
+    )
+    found = np.empty((len(CHEAP_FEATURES), len(candidates)), dtype=np.float32)
+    for row, column in zip(found, columns, strict=True):
+        row[:] = column
+    return found.T
 
 
 def _rarest(words: Sequence[int], idf: Singles) -> list[int]:
@@ -97,8 +101,9 @@ def _scaled(scores: Singles, floor: float) -> Singles:
 
 def standardise(features: Singles) -> Singles:
     """Columns with mean 0 and deviation 1 over the rows; a column without spread is 0."""
-    centred = features - features.mean(axis=0)
-    deviation = np.sqrt(np.einsum("cf,cf->f", centred, centred) / np.float32(len(features)))
+    rows = np.float32(len(features))
+    centred = features - np.add.reduce(features, axis=0) / rows
+    deviation = np.sqrt(np.einsum("cf,cf->f", centred, centred) / rows)
     scaled: Singles = (centred / np.where(deviation > 1e-9, deviation, 1.0)).astype(np.float32)
     return scaled
 

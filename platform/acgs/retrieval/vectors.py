@@ -119,6 +119,8 @@ def best(scores: Singles, k: int) -> Ints:
     if k == 0:
         return np.zeros(0, np.int32)
     _require_numbers(scores)
+    if k == len(scores):
+        return np.argsort(-scores, kind="stable").astype(np.int32)
     # Everything that ties with the k-th takes part in the sort, so that the cut does not depend on the partition.
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
     places = np.flatnonzero(scores >= threshold)

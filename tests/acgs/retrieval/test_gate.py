@@ -64,6 +64,14 @@ def test_thresholds_are_the_best_feasible_ones_and_the_bounds_hold(case: tuple[G
     assert found.gap >= -1e-9
 
 
+def test_a_budget_smaller_than_the_solvers_tolerance_is_kept_by_the_bounds() -> None:
+    gains = np.zeros((12, 3))
+    gains[:, 1:] = 0.3
+    found = solve_gate(_problem(gains, 3.9e-8, np.array([0.125, 0.25, 0.25]), 0.0), np.zeros(12))
+    assert found.value == 0
+    assert 0 <= found.optimum <= found.dual
+
+
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_budget_and_chance_to_be_late_are_kept(case: tuple[GateProblem, Floats]) -> None:
