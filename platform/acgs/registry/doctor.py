@@ -79,9 +79,8 @@ def _lost_keys(registry: Registry, kept: Mapping[str, Manifest]) -> Iterator[Ail
         try:
             registry.artifacts.require_key(manifest)
         except (UnavailableError, IntegrityError) as error:
-            yield Ailment(
-                f"{under[key_id]} versions need the wrapping key {key_id}: {error.message}", "restore the key"
-            )
+            what = f"{under[key_id]} versions need the wrapping key {key_id}: {error.message}"
+            yield Ailment(what, "restore the key from a copy")
 
 
 def _left_over(registry: Registry, kept: Mapping[str, Manifest], now: datetime) -> Iterator[Ailment]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -49,10 +50,21 @@ def exclusively(path: Path) -> Iterator[None]:
 
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
-    """Any number of users of the file, and nobody who writes it, within this host."""
+    """Any number of users of the file, and nobody who writes it, within this host.
+
+    Raises:
+        UnavailableError: it cannot be locked.
+    """
     with ExitStack() as held:
-        with suppress(OSError):  # in a folder that cannot be written, nobody writes the file either
+        try:
             held.enter_context(_locked(path, fcntl.LOCK_SH))
+        except OSError as error:
+            # In a folder that cannot be written, nobody writes the file either.
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise UnavailableError(
+                    f"the key file {path.name} cannot be locked ({error.strerror}); keep it on a disk of this host",
+                    field="key",
+                ) from error
         yield
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,6 +50,25 @@ def test_a_rotated_key_file_opens_what_it_wrapped_before(tmp_path: Path) -> None
     # A process that read the file before the rotation reads it again.
     assert elsewhere.unwrap(keys.wrap(KEY)) == KEY
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_file_that_cannot_be_locked_is_not_relied_on_unless_nobody_can_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = KeyFile.load_or_create(tmp_path / "artifacts.key")
+
+    def refusing(number: int) -> Callable[..., None]:
+        def refuse(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return refuse
+
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOLCK))
+    with pytest.raises(UnavailableError, match="cannot be locked"), keys.kept():
+        pass
+    monkeypatch.setattr(os, "open", refusing(errno.EROFS))
+    with keys.kept():
+        assert keys.unwrap(keys.wrap(KEY)) == KEY
 
 
 def test_of_two_rotations_at_once_no_key_is_lost(tmp_path: Path) -> None:
