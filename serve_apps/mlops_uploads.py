@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from acgs.errors import InvalidInputError, RateLimitedError, UnavailableError
 from acgs.registry.model_version import Description
@@ -27,6 +27,8 @@ RETRY_SECONDS: Final = 30.0
 QUIET_SECONDS: Final = 60.0
 """So long may nothing come; a caller that has gone or dawdles keeps others out."""
 UPLOAD_SECONDS: Final = 3600.0
+LEAST_RATE: Final = 16 * 1024
+"""Bytes a second that come on average, but for the time in which nothing may come."""
 _PREFIX: Final = "acgs-upload-"
 MAX_DESCRIPTION_CHARS: Final = 16 * 1024
 OPENAPI: Final[dict[str, Any]] = {
@@ -94,19 +96,25 @@ class Uploads:
                 await asyncio.to_thread(written.write, chunk)
 
     async def _in_time(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        ends = time.monotonic() + UPLOAD_SECONDS
+        begun, size = time.monotonic(), 0
         while True:
+            # So long that the rate is still kept if the next piece comes by then; an hour is enough for anybody.
+            ends = begun + min(self._quiet_seconds + size / LEAST_RATE, UPLOAD_SECONDS)
             patience = min(self._quiet_seconds, ends - time.monotonic())
             try:
-                yield await asyncio.wait_for(anext(chunks), patience)
+                chunk = await asyncio.wait_for(anext(chunks), patience)
             except StopAsyncIteration:
                 return
             except TimeoutError:
                 raise StalledError(
-                    f"the archive stops coming: something has to come every {self._quiet_seconds:g} s, and all of it "
-                    f"within {UPLOAD_SECONDS:g} s",
+                    f"the archive comes too slowly: something has to come every {self._quiet_seconds:g} s, "
+                    f"{LEAST_RATE // 1024} KiB a second on average, and all of it within {UPLOAD_SECONDS:g} s",
                     field="body",
                 ) from None
+            except ClientDisconnect:
+                raise StalledError("the caller has gone", field="body") from None
+            size += len(chunk)
+            yield chunk
 
     def _too_large(self) -> BodyTooLargeError:
         return BodyTooLargeError(

@@ -336,12 +336,13 @@ def test_an_upload_that_stops_coming_is_given_up_and_makes_room(tmp_path: Path) 
 
     from serve_apps.mlops_uploads import AT_ONCE, StalledError, Uploads
 
-    async def body(pieces: list[bytes], *, ends: bool) -> None:
+    async def body(pieces: list[bytes], *, ends: bool, pause: float = 0) -> None:
         messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
         messages += [{"type": "http.request", "body": b"", "more_body": False}] if ends else []
 
         async def receive() -> Any:
             if messages:
+                await asyncio.sleep(pause)
                 return messages.pop(0)
             await asyncio.sleep(60)
             raise ClientDisconnect
@@ -353,6 +354,9 @@ def test_an_upload_that_stops_coming_is_given_up_and_makes_room(tmp_path: Path) 
     for _ in range(AT_ONCE + 1):
         with pytest.raises(StalledError, match=r"every 0\.05 s"):
             asyncio.run(body([archive[:100]], ends=False))
+    # One that always sends a little in time is given up, too; one that has gone is not waited for.
+    with pytest.raises(StalledError, match="16 KiB a second"):
+        asyncio.run(body([archive[:1]] * 1000, ends=False, pause=0.01))
     asyncio.run(body([archive[:100], archive[100:]], ends=True))
 
 

@@ -51,13 +51,13 @@ class Question:
         )
 
 
-def ask(log: AuditLog, question: Question) -> Iterator[Found]:
-    """The events that fit, in the order of the log.
+def ask(log: AuditLog, question: Question, start: int = 0) -> Iterator[Found]:
+    """The events that fit, in the order of the log, from the entry `start` on.
 
     Raises:
         IntegrityError: an entry that would be told was altered, or is none.
     """
-    for index, entry in enumerate(log.entries()):
+    for index, entry in enumerate(log.entries(start), start):
         if _MAY_BE_AN_EVENT not in entry:
             continue
         try:

@@ -24,7 +24,7 @@ from acgs.release.documents import sign_document
 from acgs.release.guards.guard import ErrorBudget
 from acgs.release.model_contract import ModelMargins, model_contract
 from acgs.release.policy import ModelRules
-from acgs.release.policy_in_force import PolicyInForce, policy_in_force
+from acgs.release.policy_in_force import PolicyInForce, Witness, policy_in_force
 from acgs.release.promotion import live_version
 from acgs.release.requirements import Case
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
@@ -113,7 +113,9 @@ class ReleaseEvidence:
 
     def policy(self) -> PolicyInForce:
         """See `MLOpsManager.release_policy`."""
-        return policy_in_force(self.settings.release_policy_path, self.registry.events, self.registry.place)
+        ring = read_ring(audit_directory(self.settings), signing_key(self.settings).public)
+        witness = Witness(ring, self.registry.place, self.registry.last_told)
+        return policy_in_force(self.settings.release_policy_path, self.registry.events, witness)
 
     def case(self, record: Record, actor: str) -> Case:
         """Everything that is known for and against a promotion that `actor` asks for.

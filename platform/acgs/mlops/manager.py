@@ -41,7 +41,7 @@ from acgs.release.history import ReleaseHistory, assemble
 from acgs.release.model_contract import ModelMargins
 from acgs.release.model_evidence import TIMED_SECONDS
 from acgs.release.policy import ReleasePolicy
-from acgs.release.policy_in_force import PolicyInForce, adopt, policy_in_force
+from acgs.release.policy_in_force import PolicyInForce, adopt
 from acgs.release.promotion import Target, begin, go_back, live_version
 from acgs.release.requirements import judge
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
@@ -303,9 +303,11 @@ class MLOpsManager:
             ForbiddenError: the caller may not do it.
             InvalidInputError: it is too long for the audit log.
         """
-        adopt(self.registry.events, policy, actor=self.act(Permission.RELEASE_RULE))
+        actor, key = self.act(Permission.RELEASE_RULE), signing_key(self.settings)
+        adopted = adopt(self.registry.events, policy, key, actor=actor)
         self.registry.carry_over()
-        return policy_in_force(None, self.registry.events, self.registry.place)
+        self._sequence()
+        return adopted
 
     def hold(self, model_name: str, version: str, *, reason: str) -> None:
         """Put a version under legal hold: its files stay whatever its age."""
@@ -400,10 +402,8 @@ class MLOpsManager:
             AcgsError: the audit log does not hold.
         """
         self.registry.carry_over()
-        audit = audit_directory(self.settings)
-        key = signing_key(self.settings)
-        with suppress(UnavailableError):  # the platform's own sequencer is at work
-            sequence(audit, key)
+        self._sequence()
+        audit, key = audit_directory(self.settings), signing_key(self.settings)
         publish_key(audit, VerifierKey(DEFAULT_ORIGIN, key.public))
         deployments = self.deployments.of_model(model_name)
         digests = {link.digest for deployment in deployments for link in deployment.evidence}
@@ -422,6 +422,11 @@ class MLOpsManager:
                 key=key,
                 retired_keys=read_ring(audit, key.public).retired,
             )
+
+    def _sequence(self) -> None:
+        """Take what the journals hold into the audit log, unless the platform's own sequencer is at work."""
+        with suppress(UnavailableError):
+            sequence(audit_directory(self.settings), signing_key(self.settings))
 
     def published(self, record: Record) -> dict[str, Any]:
         """A version with the published field names."""

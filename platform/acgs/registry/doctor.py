@@ -81,6 +81,13 @@ def _lost_keys(registry: Registry, kept: Mapping[str, Manifest]) -> Iterator[Ail
         except (UnavailableError, IntegrityError) as error:
             what = f"{under[key_id]} versions need the wrapping key {key_id}: {error.message}"
             yield Ailment(what, "restore the key from a copy")
+    try:
+        registry.artifacts.require_secret()
+    except (UnavailableError, IntegrityError) as error:
+        yield Ailment(
+            f"the registry's own secret cannot be had, so that nothing can be registered: {error.message}",
+            "restore the key from a copy; without one, name another store for new versions (ACGS_ARTIFACTS)",
+        )
 
 
 def _left_over(registry: Registry, kept: Mapping[str, Manifest], now: datetime) -> Iterator[Ailment]:

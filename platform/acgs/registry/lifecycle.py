@@ -76,6 +76,13 @@ class AuditTrail(Protocol):
             IntegrityError: the log tells something else of it.
         """
 
+    def last(self, subject: str, kind: str) -> Event | None:
+        """The last event of a subject and kind that the log holds; None where there is none.
+
+        Raises:
+            IntegrityError: the log was altered there.
+        """
+
     def record(self, events: Sequence[Event]) -> None:
         """Write events.
 

@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 from semver import Version
 
+from acgs.audit.entries import Event
 from acgs.audit.receipts import utc_instant
 from acgs.constitution.lock import LockedConstitution
 from acgs.errors import IntegrityError, InvalidInputError, UnavailableError
@@ -225,6 +226,14 @@ class Registry:
             IntegrityError: the log tells something else of it.
         """
         return self._trail.place(event.entry())
+
+    def last_told(self, subject: str, kind: str) -> Event | None:
+        """The last event of a subject and kind that the audit log holds.
+
+        Raises:
+            IntegrityError: the log was altered there.
+        """
+        return self._trail.last(subject, kind)
 
     def manifests(self) -> dict[str, Manifest]:
         """The manifests of all versions whose files are kept, by `name@version`.

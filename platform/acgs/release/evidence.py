@@ -159,7 +159,10 @@ class LatencyPairs(_Part):
 
     baseline_ms: Milliseconds
     candidate_ms: Milliseconds
-    repeats: tuple[int, ...] | None = None
+    repeats: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # evidence from before keeps its digest
+    )
 
     @model_validator(mode="after")
     def _same_requests(self) -> Self:

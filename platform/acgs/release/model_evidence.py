@@ -88,7 +88,8 @@ def _latency(
 ) -> LatencyPairs | None:
     """Milliseconds of the same requests; None where one of the two does not answer all."""
     draw = np.random.default_rng(seed)
-    chosen = [inputs[place] for place in draw.integers(0, len(inputs), size=timed)]
+    rows = draw.integers(0, len(inputs), size=timed)
+    chosen = [inputs[row] for row in rows]
     first = draw.random(timed) < 0.5
     times: tuple[list[float], list[float]] = ([], [])
     try:
@@ -104,7 +105,8 @@ def _latency(
                 times[place].append(_seconds((baseline, candidate)[place], value) * 1000)
     except AcgsError:
         return None
-    return LatencyPairs(baseline_ms=np.array(times[0]), candidate_ms=np.array(times[1]))
+    repeats = tuple(rows[: len(times[0])].tolist())
+    return LatencyPairs(baseline_ms=np.array(times[0]), candidate_ms=np.array(times[1]), repeats=repeats)
 
 
 def _seconds(served: ServedVersion, value: Any) -> float:

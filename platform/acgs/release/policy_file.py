@@ -14,11 +14,17 @@ from acgs.errors import UnavailableError, first_fault
 from acgs.release.policy import ReleasePolicy
 
 MAX_BYTES: Final = 1024 * 1024
+_UNTIL: Final = ". Until its owner mends it"
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class PolicyUnusableError(UnavailableError):
     """There is a policy, but nobody can tell what it says; nothing is staged, judged or promoted."""
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be used, without what follows from it."""
+        return self.message.partition(_UNTIL)[0]
 
 
 def read_policy(path: Path | None) -> ReleasePolicy:
@@ -45,7 +51,7 @@ def read_policy(path: Path | None) -> ReleasePolicy:
     except ValidationError as error:
         field, fault = first_fault(error, whole="policy")
         raise _unusable(path, f"{field}: {fault}") from None
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:  # as of a date that no calendar has
         raise _unusable(path, f"it is no readable YAML or JSON ({_where(error)})") from error
 
 
@@ -72,6 +78,6 @@ def _where(error: Exception) -> str:
 
 def _unusable(path: Path, why: str) -> PolicyUnusableError:
     return PolicyUnusableError(
-        f"the release policy {path} cannot be used: {why}. Until its owner mends it, nothing is staged or promoted",
+        f"the release policy {path} cannot be used: {why}{_UNTIL}, nothing is staged or promoted",
         field="release_policy",
     )

@@ -167,6 +167,10 @@ def test_the_policy_in_force_is_shown_and_what_is_looser_is_refused(
     monkeypatch.delenv("ACGS_RELEASE_POLICY")
     assert spoken(capsys, "adopt-policy", str(file))["policy"] == {n: whole[n] for n in whole if n != "data_digest"}
     assert spoken(capsys, "policy", "triage") == of_model
+    Path("bad.yaml").write_text("x: 2026-13-45")
+    Path("bad.yaml").chmod(0o644)
+    assert "goes on holding" in spoken(capsys, "adopt-policy", "bad.yaml", code=2)["error"]["message"]
+    assert spoken(capsys, "policy", "triage") == of_model
     monkeypatch.setenv("ACGS_RELEASE_POLICY", str(file))
     file.write_text("models: {triage: {most: 1}}")
     for refused in (["policy"], words, ["promote", "triage@1.0.0"]):

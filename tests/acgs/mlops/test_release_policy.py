@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from acgs.audit.installation import audit_directory, signing_key
-from acgs.audit.sequencer import sequence
+from acgs.audit.installation import audit_directory
+from acgs.audit.rotation import rotate_signing_key
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.mlops import MLOpsManager
 from acgs.release.model_contract import ModelMargins
@@ -120,17 +120,40 @@ def test_an_adopted_policy_holds_whatever_the_environment_names(
     assert manager.stage_model("triage", first, data=held_out, limits=LIMITS).document.verdict == "PASS"
 
 
-@pytest.mark.parametrize("sequenced", [False, True])
-def test_an_adopted_policy_that_was_changed_in_the_database_means_no(platform: Platform, sequenced: bool) -> None:
+CHANGE = "UPDATE lifecycle_events SET details = replace(details, '900', '30') WHERE kind = 'release.policy.adopted'"
+REMOVE = "DELETE FROM lifecycle_events WHERE kind = 'release.policy.adopted'"
+REMOVE_LAST = f"{REMOVE} AND number = (SELECT max(number) FROM lifecycle_events WHERE kind = 'release.policy.adopted')"
+FORGE = (
+    "INSERT INTO lifecycle_events (number, event_id, kind, actor, name, details, occurred_at, audited_at) "
+    "SELECT 99, '6f1c1a52-6f3e-4a5e-9d0a-0e9a3c1c7a11', kind, 'eve', name, replace(details, '900', '30'), occurred_at, "
+    "audited_at FROM lifecycle_events WHERE kind = 'release.policy.adopted'"
+)
+
+
+@pytest.mark.parametrize("tampering", [CHANGE, REMOVE, REMOVE_LAST, FORGE])
+def test_an_adoption_that_was_changed_forged_or_taken_away_in_the_database_means_no(
+    platform: Platform, tampering: str
+) -> None:
     manager = platform.manager
     first, held_out = train(manager, logistic(1.0))
-    manager.adopt_release_policy(ReleasePolicy.model_validate({"every_model": {"fewest_rows": 900}}))
-    if sequenced:
-        sequence(audit_directory(manager.settings), signing_key(manager.settings))
-    looser = '{"policy": {"every_model": {"fewest_rows": 30}}}' if sequenced else '{"policy": {"every": {}}}'
+    if tampering == REMOVE_LAST:
+        manager.adopt_release_policy(ReleasePolicy())
+    strict = ReleasePolicy.model_validate({"every_model": {"fewest_rows": 900}})
+    manager.adopt_release_policy(strict)
     with open_engine(configured_url(manager.settings)).begin() as connection:
-        connection.execute(text("DROP TRIGGER lifecycle_events_no_update"))
-        change = text("UPDATE lifecycle_events SET details = :details WHERE kind = 'release.policy.adopted'")
-        connection.execute(change, {"details": looser})
-    with pytest.raises(UnavailableError, match="not the one that was adopted"):
+        for trigger in ("update", "delete"):
+            connection.execute(text(f"DROP TRIGGER lifecycle_events_no_{trigger}"))
+        connection.execute(text(tampering))
+    with pytest.raises(UnavailableError, match="until an administrator"):
         manager.stage_model("triage", first, data=held_out, limits=LIMITS)
+    manager.adopt_release_policy(strict)
+    assert manager.release_policy().policy == strict
+
+
+def test_an_adoption_outlives_the_key_that_signed_it(platform: Platform) -> None:
+    manager = platform.manager
+    strict = ReleasePolicy.model_validate({"every_model": {"fewest_rows": 900}})
+    manager.adopt_release_policy(strict)
+    audit = audit_directory(manager.settings)
+    rotate_signing_key(audit, audit.signing_key, actor="root")
+    assert MLOpsManager(manager.settings).release_policy().policy == strict

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from acgs.constitution.lock import LockedConstitution
-from acgs.errors import InvalidInputError, UnavailableError
+from acgs.errors import InvalidInputError
 from acgs.registry.artifacts.keys import KeyFile
 from acgs.registry.artifacts.opening import KEY_FILE
 from acgs.registry.artifacts.store import ArtifactStore
@@ -182,7 +182,8 @@ def test_a_version_put_while_the_key_is_rotated_is_under_the_new_one(
     assert without_cache(settings).verify(reference).holds
 
 
-def test_a_version_whose_key_was_given_up_during_the_put_is_not_made(
+def test_a_version_whose_key_was_given_up_during_the_put_is_made_under_the_next_one(
+    settings: Settings,
     registry: Registry,
     keys: KeyFile,
     model: Path,
@@ -190,9 +191,9 @@ def test_a_version_whose_key_was_given_up_during_the_put_is_not_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _during_the_put(monkeypatch, lambda: _give_up_the_key(registry, keys))
-    with pytest.raises(UnavailableError, match="does not hold the key"):
-        make(registry, model, constitution)
-    assert registry.find() == []
+    reference = make(registry, model, constitution)
+    assert keys_in_use(registry) == {keys.key_id: 2}
+    assert without_cache(settings).verify(reference).holds
 
 
 def test_no_key_is_given_up_between_the_wrapping_of_a_version_and_its_registration(
@@ -230,8 +231,20 @@ def test_a_lost_wrapping_key_is_told_of_every_version_that_needs_it(
         (fault,) = after.verify(reference).faults
         assert "does not hold the key" in fault
     assert after.verify(third).holds
-    told = [ailment for ailment in examine(after) if lost in ailment.what]
+    told = [ailment for ailment in examine(after) if lost in ailment.what and "versions need" in ailment.what]
     assert [(ailment.what[:10], ailment.mendable) for ailment in told] == [("2 versions", False)]
+
+
+def test_a_lost_key_of_the_registrys_own_secret_is_told(
+    settings: Settings, registry: Registry, keys: KeyFile, model: Path
+) -> None:
+    old, place = keys.key_id, settings.state_dir.resolve() / KEY_FILE
+    assert [ailment for ailment in examine(registry) if "secret" in ailment.what] == []
+    registry.artifacts.put(model)
+    keys.rotate()
+    place.write_text(place.read_text().splitlines()[-1] + "\n")
+    (told,) = [ailment for ailment in examine(without_cache(settings)) if "secret" in ailment.what]
+    assert (old in told.what, "ACGS_ARTIFACTS" in told.advice) == (True, True)
 
 
 def _give_up_the_key(registry: Registry, keys: KeyFile) -> None:

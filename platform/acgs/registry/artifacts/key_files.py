@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +42,12 @@ def read_private(path: Path) -> bytes:
 
 @contextmanager
 def exclusively(path: Path) -> Iterator[None]:
-    """One process at a time that reads the file, thinks and writes it again: a key must not be lost in between."""
-    with _locked(path, fcntl.LOCK_EX):
+    """One process at a time that reads the file, thinks and writes it again: a key must not be lost in between.
+
+    Raises:
+        UnavailableError: its folder cannot be locked.
+    """
+    with _locked(path.parent, fcntl.LOCK_EX):
         yield
 
 
@@ -53,26 +56,32 @@ def unchanged(path: Path) -> Iterator[None]:
     """Any number of users of the file, and nobody who writes it, within this host.
 
     Raises:
-        UnavailableError: it cannot be locked.
+        UnavailableError: its folder cannot be locked.
     """
-    with ExitStack() as held:
-        try:
-            held.enter_context(_locked(path, fcntl.LOCK_SH))
-        except OSError as error:
-            # In a folder that cannot be written, nobody writes the file either.
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise UnavailableError(
-                    f"the key file {path.name} cannot be locked ({error.strerror}); keep it on a disk of this host",
-                    field="key",
-                ) from error
+    with _locked(path.parent, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
-def _locked(path: Path, how: int) -> Iterator[None]:
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    # The folder, which whoever reads the key can open: a lock file may be another user's, and the key file is replaced.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _not_locked(folder, error) from error
     try:
         fcntl.flock(descriptor, how)
+    except OSError as error:
+        os.close(descriptor)
+        raise _not_locked(folder, error) from error
+    try:
         yield
     finally:
         os.close(descriptor)
+
+
+def _not_locked(folder: Path, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        f"the folder {folder.name} of the key file cannot be locked ({error.strerror}); keep it on a disk of this host",
+        field="key",
+    )

@@ -70,8 +70,9 @@ class KeyFile:
             IntegrityError: others than its owner may use it.
             InvalidInputError: it is no key file.
         """
-        self._path = path
-        self._keys = _read(path)
+        # Where it is a link, the file that it names is written and locked, for all who share it.
+        self._path = path.resolve()
+        self._keys = _read(self._path)
 
     @classmethod
     def load_or_create(cls, path: Path) -> KeyFile:

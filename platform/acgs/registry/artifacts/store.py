@@ -102,15 +102,25 @@ class ArtifactStore:
         """
         self._keys.unwrap(manifest.key)
 
+    def require_secret(self) -> None:
+        """Look whether the registry's own secret can be had, if there is one yet; only writers need it.
+
+        Raises:
+            UnavailableError, IntegrityError: as `require_key`.
+        """
+        if self.secret_key_id() is not None:
+            registry_secret(self._blobs, self._keys)
+
     def rewrap(self, manifest: Manifest) -> Manifest:
         """The manifest under the provider's present key, the same one if it is already. No chunk is touched.
 
         Raises:
             IntegrityError, UnavailableError: the provider cannot unwrap the artifact's key.
         """
+        key = self._keys.unwrap(manifest.key)
         if manifest.key.key_id == self._keys.key_id:
             return manifest
-        renewed = self._keys.wrap(self._keys.unwrap(manifest.key))
+        renewed = self._keys.wrap(key)
         return Manifest(files=manifest.files, key=renewed)
 
     def keys_kept(self) -> AbstractContextManager[None]:

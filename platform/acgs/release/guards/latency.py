@@ -12,7 +12,7 @@ from acgs.release.attempts import resamples_for
 from acgs.release.evidence import Evidence, LatencyPairs
 from acgs.release.guards.guard import ErrorBudget, MeasuringGuard, Reading, shown
 from acgs.statistics.bootstrap import FEWEST, paired_quantile_change, resampled_quantiles
-from acgs.statistics.evidence import Verdict
+from acgs.statistics.evidence import InsufficientDataError, Verdict
 
 P95_CHANGE_MS: Final = 1.0
 TAIL_GROWTH: Final = 1.5
@@ -32,12 +32,12 @@ class QuantileHolds(MeasuringGuard):
     unit: str = "ms"
 
     def count(self, evidence: Evidence) -> int:
-        """Number of different requests."""
-        return evidence.latency.requests if evidence.latency else 0
+        """Number of timed pairs."""
+        return len(evidence.latency.baseline_ms) if evidence.latency else 0
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
-        """Bound the change of the quantile by a paired bootstrap."""
-        pairs = _pairs(evidence)
+        """Bound the change of the quantile by a paired bootstrap of whole requests."""
+        pairs = _pairs(evidence, self.quantile)
         bounds = paired_quantile_change(
             pairs.baseline_ms,
             pairs.candidate_ms,
@@ -55,7 +55,8 @@ class QuantileHolds(MeasuringGuard):
             Verdict.INSUFFICIENT: f"the bounds of the {what}'s change, {bounds.lower:+.2f} to {bounds.upper:+.2f} ms, "
             f"hold {limit}; replay more requests",
         }[verdict]
-        return Reading(verdict, reason, bounds.estimate, bounds.upper, self.margin, f"paired {bounds.method} bootstrap")
+        method = f"paired {bounds.method} bootstrap of {pairs.requests} requests"
+        return Reading(verdict, reason, bounds.estimate, bounds.upper, self.margin, method)
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ class TailHolds(MeasuringGuard):
     unit: str = "x baseline"
 
     def count(self, evidence: Evidence) -> int:
-        """Number of different requests."""
-        return evidence.latency.requests if evidence.latency else 0
+        """Number of timed pairs."""
+        return len(evidence.latency.baseline_ms) if evidence.latency else 0
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
-        """Bound the ratio of ratios by a paired bootstrap."""
-        pairs = _pairs(evidence)
+        """Bound the ratio of ratios by a paired bootstrap of whole requests."""
+        pairs = _pairs(evidence, max(TAIL))
         sides, clusters = (pairs.baseline_ms, pairs.candidate_ms), pairs.cluster_numbers()
         drawn = resampled_quantiles(sides, TAIL, clusters, resamples_for(budget.confidence), evidence.seed)
         tails = np.concatenate([of[:, :, 1] / of[:, :, 0] for of in drawn], axis=1)
@@ -86,9 +87,22 @@ class TailHolds(MeasuringGuard):
         }[verdict]
         before, after = (np.quantile(side, TAIL) for side in sides)
         value = float(after[1] / after[0] / (before[1] / before[0]))
-        return Reading(verdict, reason, value, float(upper), self.margin, "paired percentile bootstrap")
+        method = f"paired percentile bootstrap of {pairs.requests} requests"
+        return Reading(verdict, reason, value, float(upper), self.margin, method)
 
 
-def _pairs(evidence: Evidence) -> LatencyPairs:
-    assert evidence.latency is not None  # `count` found requests
-    return evidence.latency
+def _pairs(evidence: Evidence, quantile: float) -> LatencyPairs:
+    """The timed pairs.
+
+    Raises:
+        InsufficientDataError: of so few different requests none can be expected beyond the quantile, however often each
+            was timed.
+    """
+    pairs = evidence.latency
+    assert pairs is not None  # `count` found some
+    needed = max(FEWEST, ceil(1 / (1 - quantile) - 1e-9))
+    if pairs.requests < needed:
+        raise InsufficientDataError(
+            f"{pairs.requests} different requests were timed, and p{quantile * 100:g} needs {needed}", field="latency"
+        )
+    return pairs

@@ -113,7 +113,10 @@ def _quality(found: Findings, name: str, items: Sequence[Confirmed]) -> dict[str
 
 
 def _lower(found: Findings, name: str) -> float | None:
-    """The bound that the contract judges by; of a candidate that is the baseline, by construction, 0."""
+    """The bound that the contract judges by; 0 of a candidate that is the baseline by construction.
+
+    That the contract cannot see: it judges the answers alone.
+    """
     if not found.reranks:
         return 0.0
     try:

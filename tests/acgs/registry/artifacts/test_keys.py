@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,23 +51,34 @@ def test_a_rotated_key_file_opens_what_it_wrapped_before(tmp_path: Path) -> None
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_key_file_that_cannot_be_locked_is_not_relied_on_unless_nobody_can_write_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_file_that_cannot_be_locked_is_not_relied_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = KeyFile.load_or_create(tmp_path / "artifacts.key")
 
-    def refusing(number: int) -> Callable[..., None]:
-        def refuse(*_: object) -> None:
-            raise OSError(number, os.strerror(number))
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-        return refuse
-
-    monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOLCK))
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(UnavailableError, match="cannot be locked"), keys.kept():
         pass
-    monkeypatch.setattr(os, "open", refusing(errno.EROFS))
+    with pytest.raises(UnavailableError, match="cannot be locked"):
+        keys.rotate()
+
+
+def test_a_key_is_kept_through_a_link_too(tmp_path: Path) -> None:
+    real, link = tmp_path / "secrets" / "real.key", tmp_path / "artifacts.key"
+    real.parent.mkdir()
+    shared = KeyFile.load_or_create(real)
+    link.symlink_to(real)
+    keys, done = KeyFile(link), threading.Event()
+    rotation = threading.Thread(target=lambda: (shared.rotate(), done.set()))
     with keys.kept():
-        assert keys.unwrap(keys.wrap(KEY)) == KEY
+        wrapped = keys.wrap(KEY)
+        rotation.start()
+        assert not done.wait(0.3)
+    rotation.join()
+    keys.rotate()
+    assert (link.is_symlink(), len(KeyFile(real).key_ids())) == (True, 3)
+    assert shared.unwrap(keys.wrap(KEY)) == shared.unwrap(wrapped) == KEY
 
 
 def test_of_two_rotations_at_once_no_key_is_lost(tmp_path: Path) -> None:

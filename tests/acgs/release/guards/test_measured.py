@@ -77,15 +77,18 @@ def test_the_tail_may_not_grow_out_of_proportion(
     assert result.verdict == verdict
 
 
-@pytest.mark.parametrize("guard", [QuantileHolds("p95"), TailHolds("tail")])
-def test_a_request_that_is_timed_again_counts_once(evidence_with: Build, guard: QuantileHolds | TailHolds) -> None:
+@pytest.mark.parametrize(("guard", "needed"), [(QuantileHolds("p95"), 20), (TailHolds("tail"), 100)])
+def test_so_few_requests_that_none_lies_beyond_the_quantile_say_nothing_however_often_they_are_timed(
+    evidence_with: Build, guard: QuantileHolds | TailHolds, needed: int
+) -> None:
     def result(requests: int) -> GuardResult:
         latency = _latency(4000, candidate=lambda base: base + 0.5)
         return guard.check(evidence_with(latency={**latency, "repeats": [n % requests for n in range(4000)]}))
 
-    few, enough = result(guard.minimum_n - 1), result(guard.minimum_n)
-    assert (few.verdict, few.n) == (INSUFFICIENT, guard.minimum_n - 1)
-    assert (enough.verdict, enough.n) == (PASS, guard.minimum_n)
+    few = result(needed - 1)
+    assert (few.verdict, f"{needed - 1} different requests" in few.reason) == (INSUFFICIENT, True)
+    enough = result(needed)
+    assert (enough.verdict, f"of {needed} requests" in enough.method) == (PASS, True)
 
 
 def test_a_tail_that_is_as_long_as_the_baselines_has_a_ratio_of_1(evidence_with: Build) -> None:
