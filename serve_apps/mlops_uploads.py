@@ -27,6 +27,7 @@ RETRY_SECONDS: Final = 30.0
 QUIET_SECONDS: Final = 60.0
 """So long may nothing come; a caller that has gone or dawdles keeps others out."""
 UPLOAD_SECONDS: Final = 3600.0
+LEAVINGS_SECONDS: Final = 86_400.0
 LEAST_RATE: Final = 16 * 1024
 """Bytes a second that come on average, but for the time in which nothing may come."""
 _PREFIX: Final = "acgs-upload-"
@@ -123,10 +124,10 @@ class Uploads:
 
 
 def _remove_leavings() -> None:
-    """Remove what replicas left that were killed: what is older than any upload lasts."""
+    """Remove what replicas left that were killed: what is older than any upload, and its way into the store, lasts."""
     for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError):
-            if place.stat().st_uid == os.getuid() and time.time() - place.stat().st_mtime > 2 * UPLOAD_SECONDS:
+            if place.stat().st_uid == os.getuid() and time.time() - place.stat().st_mtime > LEAVINGS_SECONDS:
                 shutil.rmtree(place)
 
 

@@ -32,11 +32,14 @@ class Replayed:
 
 
 def queries_to_time(collection: Collection, *, requests: int, seed: int) -> list[str]:
-    """The judged queries, and of the others as many as there are requests to make: time needs no judgement."""
+    """The judged queries, and of the others as many as there are requests to make: time needs no judgement.
+
+    Of queries with one text one is timed.
+    """
     others = [collection.queries[query] for query in collection.unjudged]
     np.random.default_rng(seed).shuffle(others)
-    judged = [collection.queries[query] for query in sorted(collection.judgements)]
-    return [*judged, *others[: max(0, requests - len(judged))]]
+    judged = dict.fromkeys(collection.queries[query] for query in sorted(collection.judgements))
+    return list(dict.fromkeys([*judged, *others]))[: max(requests, len(judged))]
 
 
 def replay(

@@ -19,6 +19,8 @@ def test_queries_without_judgements_are_timed_too_as_far_as_there_are_requests()
     assert timed != queries_to_time(collection, requests=200, seed=2)
     assert queries_to_time(judged, requests=10, seed=1) == timed[:QUERIES]
     assert len(queries_to_time(collection, requests=5000, seed=1)) == 300 + QUERIES
+    alike = replace(collection, queries={**collection.queries, "again": "query 7"})
+    assert len(queries_to_time(alike, requests=5000, seed=1)) == 300 + QUERIES
 
 
 def test_the_rounds_of_a_replay_repeat_its_queries(run: Run) -> None:
