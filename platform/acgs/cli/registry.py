@@ -323,21 +323,31 @@ def doctor(
     tags: Annotated[bool, typer.Option("--tags", help="Look for missing git tags in this repository, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what a crash or a disk has left behind, and mend it. Exit code 1 while something is wrong."""
-    from acgs.registry.doctor import examine
+    """Find what a crash, a disk or a hand has left behind, and mend it. Exit code 1 while something is wrong."""
+    from acgs.registry.doctor import Ailment, examine
     from acgs.registry.git import Repository
+    from acgs.release.policy_file import PolicyUnusableError
 
     settings = Settings()
     if repair:
         permitted_caller(settings, Permission.MODEL_COLLECT)
     registry = _open(settings)
     repository = Repository(Path.cwd()) if tags else None
-    found = examine(registry, repository=repository)
+
+    def look() -> list[Ailment]:
+        ailments = examine(registry, repository=repository)
+        try:
+            _manager().release_policy()
+        except PolicyUnusableError as error:
+            ailments.append(Ailment(error.message, "adopt a release policy, or mend the file of ACGS_RELEASE_POLICY"))
+        return ailments
+
+    found = look()
     if repair:
         for ailment in found:
             if ailment.mend is not None:
                 ailment.mend()
-        mended, found = found, examine(registry, repository=repository)
+        mended, found = found, look()
     else:
         mended = []
     if as_json:

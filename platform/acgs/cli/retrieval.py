@@ -125,7 +125,9 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     folder: IndexFolder,
     *,
-    topk: Annotated[int, typer.Option(help="How many passages.", min=1)] = 10,
+    topk: Annotated[
+        int, typer.Option(help="How many passages, of the candidates that the configuration allows.", min=1)
+    ] = 10,
     config: ConfigurationFile = None,
     router: RouterFile = None,
     encoder: EncoderName = "minilm",

@@ -11,7 +11,7 @@ class SearchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     query: str = Field(min_length=1)
-    topk: int = Field(10, ge=1, le=1000)
+    topk: int = Field(10, ge=1, le=1000, description="at most the candidates that the configuration allows are found")
     budget_ms: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="most milliseconds for reranking; 0: words alone"
     )

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from acgs.cli.main import run
+from acgs.settings import Settings
+from acgs.storage.engine import configured_url, open_engine
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +114,20 @@ def test_gc_shows_first_and_doctor_finds_nothing_wrong(model: str, capsys: pytes
     }  # fmt: skip
     assert spoken(capsys, "doctor") == {"found": [], "before_repair": []}
     assert run(["registry", "unhold", "triage@1.0.0"]) == 0
+
+
+def test_doctor_tells_of_a_release_policy_that_nobody_can_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert spoken(capsys, "doctor")["found"] == []
+    Path("policy.yaml").write_text("every_model: {fewest_rows: 40}")
+    Path("policy.yaml").chmod(0o644)
+    assert run(["release", "adopt-policy", "policy.yaml"]) == 0
+    capsys.readouterr()
+    assert spoken(capsys, "doctor")["found"] == []
+    with open_engine(configured_url(Settings())).begin() as connection:
+        connection.execute(text("DROP TRIGGER lifecycle_events_no_delete"))
+        connection.execute(text("DELETE FROM lifecycle_events"))
+    (told,) = spoken(capsys, "doctor", code=1)["found"]
+    assert ("release policy" in told["what"], told["mendable"]) == (True, False)
 
 
 def test_the_public_tool_verifies_what_was_fetched(model: str, capsys: pytest.CaptureFixture[str]) -> None:
