@@ -14,7 +14,7 @@ from ray import tune
 from acgs.learning.finetune.sweep import FINISHED
 from acgs.retrieval.candidates import of_both_legs
 from acgs.retrieval.fusion import combine
-from acgs.retrieval.harvest import LEAST_RECALL, RECALL_AT, Harvest, Setting
+from acgs.retrieval.harvest import LEAST_RECALL, Harvest, Setting, count_hits
 from acgs.retrieval.index import open_index
 from acgs.retrieval.vectors import best
 from acgs.statistics.evidence import Floats
@@ -56,8 +56,8 @@ class LookingHarvest(Harvest):
         """Of the documents that exact search ranks first for the first queries: found by the graph, and all."""
         graph = self._open(setting, cold=False)
         truth = self._truth[:queries]
-        found = [graph.nearest(query, setting.topk)[:RECALL_AT].tolist() for query in self._queries[:queries]]
-        return sum(len(ids & set(near)) for ids, near in zip(truth, found, strict=True)), sum(map(len, truth))
+        found = [graph.nearest(query, setting.topk) for query in self._queries[:queries]]
+        return int(count_hits(truth, found).sum()), sum(map(len, truth))
 
 
 class HarvestRun(tune.Trainable):

@@ -72,7 +72,7 @@ def _environment(state: Path) -> dict[str, str]:
     return {
         "FORWARDED_ALLOW_IPS": "",
         **kept,
-        "PATH": os.pathsep.join([own, *filter(None, [os.environ.get("PATH")])]),
+        "PATH": os.pathsep.join(filter(None, (own, os.environ.get("PATH")))),
         "RAY_AUTH_MODE": "token",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_USAGE_STATS_ENABLED": "0",

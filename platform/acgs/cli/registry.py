@@ -331,13 +331,13 @@ def doctor(
     settings = Settings()
     if repair:
         permitted_caller(settings, Permission.MODEL_COLLECT)
-    registry = _open(settings)
+    manager = _manager()
     repository = Repository(Path.cwd()) if tags else None
 
     def look() -> list[Ailment]:
-        ailments = examine(registry, repository=repository)
+        ailments = examine(manager.registry, repository=repository)
         try:
-            _manager().release_policy()
+            manager.release_policy()
         except PolicyUnusableError as error:
             ailments.append(Ailment(error.message, "adopt a release policy, or mend the file of ACGS_RELEASE_POLICY"))
         return ailments

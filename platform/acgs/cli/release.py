@@ -237,14 +237,14 @@ def adopt_policy(
     Documents that were made under other rules of a model no longer let it be promoted: stage it again. A promotion
     that is under way goes on under the rules that it began with; 'acgs release rollback' ends it.
     """
-    from acgs.release.policy_file import PolicyUnusableError, read_policy
+    from acgs.release.policy_file import parse_policy
     from acgs.security.roles import Permission
 
     manager = _manager_for(Permission.RELEASE_RULE)
     try:
-        policy = read_policy(file)
-    except PolicyUnusableError as error:
-        raise InvalidInputError(f"{error.reason}; the policy in force goes on holding", field="file") from None
+        policy = parse_policy(file)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{error.message}; the policy in force goes on holding", field="file") from None
     found = manager.adopt_release_policy(policy)
     if as_json:
         write_json({"policy": found.policy.model_dump(mode="json"), "source": found.source})

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from acgs.audit.installation import audit_directory, signing_key
-from acgs.audit.key_ring import read_ring
+from acgs.audit.key_ring import KeyRing, read_ring
 from acgs.audit.receipts import utc_instant
 from acgs.constitution.lock import LockedConstitution
 from acgs.errors import AcgsError, InvalidInputError
@@ -42,6 +42,20 @@ from acgs.statistics.evidence import Verdict
 NOTHING_MEASURED: Final = "nothing_measured"
 """In the body of a contract whose process died: why. There is no report then."""
 _LONGEST_REASON: Final = 500
+
+
+def installed_policy(settings: Settings, registry: Registry) -> PolicyInForce:
+    """The release policy in force.
+
+    Raises:
+        PolicyUnusableError: nobody can tell what it says.
+    """
+    witness = Witness(_ring(settings), registry.place, registry.last_told)
+    return policy_in_force(settings.release_policy_path, registry.events, witness)
+
+
+def _ring(settings: Settings) -> KeyRing:
+    return read_ring(audit_directory(settings), signing_key(settings).public)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +125,6 @@ class ReleaseEvidence:
         body = {"report": report.model_dump(mode="json"), "evidence": evidence.model_dump(mode="json")}
         return self._sign(draft, report.verdict, body, attempt=number)
 
-    def policy(self) -> PolicyInForce:
-        """See `MLOpsManager.release_policy`."""
-        ring = read_ring(audit_directory(self.settings), signing_key(self.settings).public)
-        witness = Witness(ring, self.registry.place, self.registry.last_told)
-        return policy_in_force(self.settings.release_policy_path, self.registry.events, witness)
-
     def case(self, record: Record, actor: str) -> Case:
         """Everything that is known for and against a promotion that `actor` asks for.
 
@@ -144,14 +152,14 @@ class ReleaseEvidence:
         Raises:
             IntegrityError: the list of retired keys, or the audit log, does not hold.
         """
-        ring = read_ring(audit_directory(self.settings), signing_key(self.settings).public)
+        ring = _ring(self.settings)
         if not ring.retired:
             return Trust(ring)
         events = self.registry.events.events(name=model, kinds=TELLING)
         return Trust(ring, places_of((e.kind, e.details, self.registry.place(e)) for e in events))
 
     def _rules(self, record: Record) -> ModelRules:
-        return self.policy().policy.rules_for(record.facts.name)
+        return installed_policy(self.settings, self.registry).policy.rules_for(record.facts.name)
 
     def _documents(self, record: Record, kind: DocumentKind) -> list[SignedDocument]:
         return self.deployments.documents(record.facts.name, record.facts.version, kind)

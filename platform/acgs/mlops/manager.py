@@ -25,7 +25,7 @@ from acgs.governance.assembly import open_governor
 from acgs.governance.decision import Governor
 from acgs.mlops.audit_proofs import EventProver
 from acgs.mlops.describing import with_code
-from acgs.mlops.evidence import Comparison, ReleaseEvidence
+from acgs.mlops.evidence import Comparison, ReleaseEvidence, installed_policy
 from acgs.mlops.measuring import Measuring, MeasuringHere
 from acgs.mlops.traffic_figures import traffic_figures
 from acgs.registry.artifacts.transfer import ProgressCallback
@@ -294,7 +294,7 @@ class MLOpsManager:
         Raises:
             PolicyUnusableError: nobody can tell what it says.
         """
-        return self._evidence.policy()
+        return installed_policy(self.settings, self.registry)
 
     def adopt_release_policy(self, policy: ReleasePolicy) -> PolicyInForce:
         """Put a policy in force for whoever uses this installation, whatever their settings name.
@@ -305,7 +305,6 @@ class MLOpsManager:
         """
         actor, key = self.act(Permission.RELEASE_RULE), signing_key(self.settings)
         adopted = adopt(self.registry.events, policy, key, actor=actor)
-        self.registry.carry_over()
         self._sequence()
         return adopted
 
@@ -401,7 +400,6 @@ class MLOpsManager:
         Raises:
             AcgsError: the audit log does not hold.
         """
-        self.registry.carry_over()
         self._sequence()
         audit, key = audit_directory(self.settings), signing_key(self.settings)
         publish_key(audit, VerifierKey(DEFAULT_ORIGIN, key.public))
@@ -424,7 +422,8 @@ class MLOpsManager:
             )
 
     def _sequence(self) -> None:
-        """Take what the journals hold into the audit log, unless the platform's own sequencer is at work."""
+        """Take all events into the audit log, unless the platform's own sequencer is at work on it."""
+        self.registry.carry_over()
         with suppress(UnavailableError):
             sequence(audit_directory(self.settings), signing_key(self.settings))
 

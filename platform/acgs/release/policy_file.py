@@ -10,21 +10,15 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from acgs.errors import UnavailableError, first_fault
+from acgs.errors import InvalidInputError, UnavailableError, first_fault
 from acgs.release.policy import ReleasePolicy
 
 MAX_BYTES: Final = 1024 * 1024
-_UNTIL: Final = ". Until its owner mends it"
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class PolicyUnusableError(UnavailableError):
     """There is a policy, but nobody can tell what it says; nothing is staged, judged or promoted."""
-
-    @property
-    def reason(self) -> str:
-        """Why it cannot be used, without what follows from it."""
-        return self.message.partition(_UNTIL)[0]
 
 
 def read_policy(path: Path | None) -> ReleasePolicy:
@@ -35,6 +29,20 @@ def read_policy(path: Path | None) -> ReleasePolicy:
     """
     if path is None:
         return ReleasePolicy()
+    try:
+        return parse_policy(path)
+    except InvalidInputError as error:
+        raise PolicyUnusableError(
+            f"{error.message}. Until its owner mends it, nothing is staged or promoted", field="release_policy"
+        ) from error
+
+
+def parse_policy(path: Path) -> ReleasePolicy:
+    """The policy of a YAML or JSON file, whatever is in force.
+
+    Raises:
+        InvalidInputError: the file cannot be read, others may write it, or it is no policy.
+    """
     try:
         with path.open("rb") as handle:
             mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
@@ -76,8 +84,5 @@ def _where(error: Exception) -> str:
     return type(error).__name__
 
 
-def _unusable(path: Path, why: str) -> PolicyUnusableError:
-    return PolicyUnusableError(
-        f"the release policy {path} cannot be used: {why}{_UNTIL}, nothing is staged or promoted",
-        field="release_policy",
-    )
+def _unusable(path: Path, why: str) -> InvalidInputError:
+    return InvalidInputError(f"the release policy {path} cannot be used: {why}", field="file")

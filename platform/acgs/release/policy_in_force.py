@@ -103,11 +103,9 @@ def _verified(event: LifecycleEvent, witness: Witness, *, newest: bool) -> Relea
         raise _not_adopted("the release policy in the database was changed") from error
     if place is not None and not newest:
         raise _not_adopted("the audit log tells of a later release policy than the database holds")
-    signature = event.details.get("signature")
-    places = {} if place is None or not isinstance(signature, str) else {signature: place}
-    if not isinstance(signature, str) or not Trust(witness.ring, places).verifies(
-        signature, signature, _statement(event)
-    ):
+    signature = str(event.details.get("signature"))
+    trust = Trust(witness.ring, {} if place is None else {signature: place})
+    if not trust.verifies(signature, signature, _statement(event)):
         raise _not_adopted("the release policy in the database was not signed by this installation")
     return policy
 

@@ -116,9 +116,7 @@ class Harvest:
             warm.append(mine)
             base_warm.append(theirs)
         found = tuple(graph.nearest(query, setting.topk) for query in self._queries)
-        hits = np.array(
-            [len(held & set(ids[:RECALL_AT].tolist())) for held, ids in zip(self._truth, found, strict=True)]
-        )
+        hits = count_hits(self._truth, found)
         wanted = np.array([len(held) for held in self._truth])
         # Of a query that is near to nothing, nothing is missed.
         shares = np.where(wanted > 0, hits / np.maximum(wanted, 1), 1.0)
@@ -174,6 +172,11 @@ class Harvest:
         return self._built[options][0]
 
 
+def count_hits(truth: Sequence[set[int]], found: Sequence[Ints]) -> NDArray[np.int64]:
+    """How many of the documents that exact search ranks first were found, shape (queries,)."""
+    return np.array([len(held & set(ids[:RECALL_AT].tolist())) for held, ids in zip(truth, found, strict=True)])
+
+
 def drop_from_page_cache(path: Path) -> None:
     """Ask the kernel to forget a file's pages, after they were written."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -224,8 +227,8 @@ def enough_ef(index: Index, queries: Sequence[Singles], topk: int, *, least_reca
     steps = [ef for ef in EFS if ef >= topk] or [topk]
     for ef in steps:
         graph = index.graph(ef)
-        near = (graph.nearest(query, topk)[:RECALL_AT].tolist() for query in queries)
-        if sum(len(held & set(ids)) for held, ids in zip(truth, near, strict=True)) >= least_recall * wanted:
+        near = [graph.nearest(query, topk) for query in queries]
+        if count_hits(truth, near).sum() >= least_recall * wanted:
             return ef
     return steps[-1]
 

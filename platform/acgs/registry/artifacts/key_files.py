@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -65,23 +65,15 @@ def unchanged(path: Path) -> Iterator[None]:
 @contextmanager
 def _locked(folder: Path, how: int) -> Iterator[None]:
     # The folder, which whoever reads the key can open: a lock file may be another user's, and the key file is replaced.
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise _not_locked(folder, error) from error
-    try:
-        fcntl.flock(descriptor, how)
-    except OSError as error:
-        os.close(descriptor)
-        raise _not_locked(folder, error) from error
-    try:
+    with ExitStack() as held:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, how)
+        except OSError as error:
+            raise UnavailableError(
+                f"the folder {folder.name} of the key file cannot be locked ({error.strerror}); keep it on a disk of "
+                "this host",
+                field="key",
+            ) from error
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _not_locked(folder: Path, error: OSError) -> UnavailableError:
-    return UnavailableError(
-        f"the folder {folder.name} of the key file cannot be locked ({error.strerror}); keep it on a disk of this host",
-        field="key",
-    )
