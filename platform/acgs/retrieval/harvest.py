@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from threadpoolctl import threadpool_limits
 
 from acgs.errors import InvalidInputError
 from acgs.retrieval.index import Index
@@ -135,8 +136,9 @@ class Harvest:
         )
 
     def exact_ms(self) -> Floats:
-        """Times of exact search over the queries, shape (queries,)."""
-        return np.array([_timed(self._exact, query, RECALL_AT) for query in self._queries])
+        """Times of exact search over the queries with one thread, as searches are served, shape (queries,)."""
+        with threadpool_limits(1):
+            return np.array([_timed(self._exact, query, RECALL_AT) for query in self._queries])
 
     def _cold(self, setting: Setting) -> Floats:
         graph = self._open(setting, cold=True)
