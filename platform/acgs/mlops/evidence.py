@@ -34,6 +34,7 @@ from acgs.release.told import TOLD_AS
 from acgs.release.trust import TELLING, Trust, places_of
 from acgs.serving.deployments.attempts import Attempt, AttemptStore
 from acgs.serving.deployments.documents import Document, DocumentKind, SignedDocument
+from acgs.serving.deployments.record import DeploymentKind, DeploymentStatus
 from acgs.serving.deployments.store import DeploymentStore
 from acgs.serving.store import ServingStore
 from acgs.settings import Settings
@@ -168,12 +169,24 @@ class ReleaseEvidence:
     def _counted(self, draft: _Draft) -> Iterator[int]:
         """The number of an attempt, taken while it is measured; a fault in there says nothing of how good it is."""
         with self.measuring.turn():
-            number = self.attempts.begin(draft.attempt, most=draft.rules.most_attempts)
+            most, since = draft.rules.most_attempts, self._beside_since(draft)
+            number = self.attempts.begin(draft.attempt, most=most, beside_since=since)
             try:
                 yield number
             except BaseException as error:
                 self._give_back(draft, number, error.message if isinstance(error, AcgsError) else type(error).__name__)
                 raise
+
+    def _beside_since(self, draft: _Draft) -> str | None:
+        """From when on attempts at other files of the model count too; None: never."""
+        if draft.rules.attempts_of == "files":
+            return None
+        promoted = [
+            deployment.created_at
+            for deployment in self.deployments.of_model(draft.facts.name)
+            if deployment.kind is DeploymentKind.PROMOTION and deployment.status is DeploymentStatus.DEPLOYED
+        ]
+        return max(promoted, default="")
 
     def _give_back(self, draft: _Draft, number: int, reason: str) -> None:
         self.attempts.give_back(draft.attempt, number, reason=reason[:_LONGEST_REASON])

@@ -87,6 +87,9 @@ class ModelRules(_Part):
     waivable: tuple[str, ...] = Field(tuple(sorted(WAIVABLE)), description="guards that may be waived")
     fewest_rows: int = Field(50, ge=30, le=1_000_000, description="distinct held-out rows with a label")
     most_attempts: int = Field(5, ge=1, le=10, description="at each kind of document, about the same files")
+    attempts_of: Literal["files", "model"] = Field(
+        "files", description="what makes attempts pay for each other: the same files, or the same model being promoted"
+    )
     held_out: Digest | None = Field(None, description="digest of the rows that must be used; default: any")
     contract_held_out: Digest | None = Field(
         None, description="of those that a contract must use; default: those of the version's staging"

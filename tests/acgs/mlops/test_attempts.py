@@ -14,6 +14,7 @@ from acgs.mlops import MLOpsManager
 from acgs.mlops.measuring import MeasuringHere
 from acgs.registry.catalogue import Record
 from acgs.release.attempts import confidence_of
+from acgs.release.policy import ModelRules, ReleasePolicy
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.run import StagingReport, Told
@@ -80,6 +81,17 @@ def test_contracts_are_counted_for_themselves_and_each_guard_has_the_confidence_
         parts = found.body["report"]["result"]["parts"]  # type: ignore[index,call-overload]
         assert (found.attempt, found.confidence) == (attempt, confidence_of(attempt))
         assert {part["confidence"] for part in parts} == {confidence_of(attempt)}  # type: ignore[index,call-overload,union-attr]
+
+
+def test_all_that_is_tried_of_a_model_until_its_next_promotion_can_be_made_to_count_together(
+    platform: Platform,
+) -> None:
+    manager = platform.manager
+    manager.adopt_release_policy(ReleasePolicy(every_model=ModelRules(attempts_of="model")))
+    versions = [train(manager, logistic(strength)) for strength in (1.0, 0.9, 0.8)]
+    assert [staged(manager, *version).attempt for version in versions[:2]] == [1, 2]
+    manager.deploy_model("triage", versions[1][0], plan=RampPlan(steps=(100,), watch_seconds=0))
+    assert staged(manager, *versions[2]).attempt == 1
 
 
 class Meeting(MeasuringHere):

@@ -31,13 +31,17 @@ class Attempt:
 class AttemptStore(Protocol):
     """Counts attempts. All raise `UnavailableError` if the store cannot be used."""
 
-    def begin(self, attempt: Attempt, *, most: int) -> int:
+    def begin(self, attempt: Attempt, *, most: int, beside_since: str | None = None) -> int:
         """Take the lowest number from 1 that no other attempt has; two that begin together get two numbers.
 
         It is taken for good, whatever becomes of whoever took it, unless it is given back.
 
+        Args:
+            beside_since: attempts at other files of the model, begun from this instant on, have their numbers too;
+                None: they count for themselves.
+
         Raises:
-            AttemptsSpentError: `most` are taken.
+            AttemptsSpentError: `most` were made about the same files.
         """
         ...
 

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Engine, and_, delete, insert, select
+from sqlalchemy import ColumnElement, Engine, and_, delete, insert, or_, select
 
 from acgs.audit.receipts import utc_instant
 from acgs.registry.lifecycle import LifecycleEvent
@@ -26,17 +26,19 @@ class SqlAttemptStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def begin(self, attempt: Attempt, *, most: int) -> int:
+    def begin(self, attempt: Attempt, *, most: int, beside_since: str | None = None) -> int:
         """See `AttemptStore.begin`."""
         with writing(self._engine, SUBJECT) as connection:
-            taken = set(connection.execute(select(_ATTEMPT.number).where(_same(attempt))).scalars())
-            number = next(number for number in count(1) if number not in taken)
-            if number > most:
+            own = list(connection.execute(select(_ATTEMPT.number).where(_same(attempt))).scalars())
+            if len(own) >= most:
                 raise AttemptsSpentError(
-                    f"the files of {attempt.model}@{attempt.version} had {len(taken)} attempts at {attempt.kind}, and "
+                    f"the files of {attempt.model}@{attempt.version} had {len(own)} attempts at {attempt.kind}, and "
                     f"the release policy allows {most}; make a better version, or ask the policy's owner",
                     field="version",
                 )
+            paying = _same(attempt) if beside_since is None else or_(_same(attempt), _beside(attempt, beside_since))
+            taken = set(connection.execute(select(_ATTEMPT.number).where(paying)).scalars())
+            number = next(number for number in count(1) if number not in taken)
             values = {
                 "kind": attempt.kind,
                 "model": attempt.model,
@@ -63,6 +65,10 @@ def _same(attempt: Attempt) -> ColumnElement[bool]:
         _ATTEMPT.artifact_digest == attempt.artifact_digest,
         _ATTEMPT.kind == attempt.kind,
     )
+
+
+def _beside(attempt: Attempt, since: str) -> ColumnElement[bool]:
+    return and_(_ATTEMPT.model == attempt.model, _ATTEMPT.kind == attempt.kind, _ATTEMPT.begun_at >= since)
 
 
 def _event(kind: str, attempt: Attempt, number: int, **more: str) -> LifecycleEvent:

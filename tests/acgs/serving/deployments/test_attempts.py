@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
+from acgs.audit.receipts import utc_instant
 from acgs.registry.sql_lifecycle import SqlEventLog
 from acgs.serving.deployments.attempts import Attempt, AttemptsSpentError
 from acgs.serving.deployments.sql_attempts import SqlAttemptStore
@@ -31,6 +32,26 @@ def test_other_documents_models_and_files_count_for_themselves(
 ) -> None:
     attempts.begin(STAGING, most=9)
     assert attempts.begin(replace(STAGING, **other), most=9) == 1
+
+
+def test_where_a_model_counts_as_one_other_files_pay_too_but_have_their_own_limit(attempts: SqlAttemptStore) -> None:
+    other, elsewhere = replace(STAGING, artifact_digest="b" * 64), replace(STAGING, model="intake")
+    one_by_one = [STAGING, other, STAGING, elsewhere, replace(other, kind="contract")]
+    assert [attempts.begin(one, most=2, beside_since="") for one in one_by_one] == [1, 2, 3, 1, 1]
+    with pytest.raises(AttemptsSpentError, match="had 2 attempts"):
+        attempts.begin(STAGING, most=2, beside_since="")
+    assert attempts.begin(other, most=2, beside_since="") == 4
+
+
+def test_of_other_files_only_what_began_since_counts_and_of_the_same_files_everything(
+    attempts: SqlAttemptStore,
+) -> None:
+    other = replace(STAGING, artifact_digest="b" * 64)
+    for one in (STAGING, other, other):
+        attempts.begin(one, most=9, beside_since="")
+    now = utc_instant()
+    third = replace(STAGING, artifact_digest="c" * 64)
+    assert [attempts.begin(one, most=9, beside_since=now) for one in (third, STAGING, other)] == [1, 2, 4]
 
 
 def test_beyond_as_many_as_the_policy_allows_there_is_none_and_nothing_is_told(
