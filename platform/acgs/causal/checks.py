@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from acgs.causal.comparison import Comparison
 from acgs.causal.estimators import Estimate, from_influence
 from acgs.causal.plan import AuditPlan
+from acgs.causal.strata import common_support, one_armed_by_chance
+from acgs.causal.table import LoggedTable
 from acgs.statistics.evidence import Floats, Verdict
 from acgs.statistics.weights import WeightDiagnostics, diagnose_weights
 
@@ -76,7 +78,9 @@ def check_overlap(overlap: Overlap, plan: AuditPlan) -> list[Check]:
 
 
 def check_support(comparison: Comparison, plan: AuditPlan) -> Check:
-    """The share of rows that had to be dropped."""
+    """The share of rows that had to be dropped; where propensities were logged, rows that by them cannot be."""
+    if comparison.table.propensity is not None:
+        return _check_arms_drawn(comparison, plan)
     return _demand(
         "common_support",
         comparison.dropped_share <= plan.most_dropped,
@@ -85,26 +89,74 @@ def check_support(comparison: Comparison, plan: AuditPlan) -> Check:
     )
 
 
+def _check_arms_drawn(comparison: Comparison, plan: AuditPlan) -> Check:
+    """Whether no more rows lie in strata with one arm than the logged propensities let expect (Cantelli's bound)."""
+    codes, table = comparison.strata, comparison.table
+    alone = ~common_support(codes, table.treated).kept
+    expected, deviation = one_armed_by_chance(codes, comparison.nuisances.treatment, table.cluster)
+    most = expected + sqrt(1 / plan.alpha - 1) * deviation
+    return _demand(
+        "common_support",
+        int(alone.sum()) <= most + 0.5,
+        f"{alone.mean():.1%} of the rows lie in strata with one arm only ({comparison.one_armed}); by the logged "
+        f"propensities {expected / len(table):.1%} are expected, and at most {min(1.0, most / len(table)):.1%}",
+    )
+
+
 def check_balance(comparison: Comparison, plan: AuditPlan) -> Check:
-    """The largest weighted difference of a covariate between the arms, in its standard deviations."""
-    found = imbalance(comparison.x, comparison.table.treated, comparison.weights)
+    """The largest weighted difference of a covariate between the arms, in its standard deviations.
+
+    Of many covariates some differ by chance. Where the arms were drawn with known propensities that much is allowed
+    beside the margin: a 1 - alpha bound over all of them (Bonferroni).
+    """
+    from scipy.stats import norm
+
+    x, table, weights = comparison.x, comparison.table, comparison.weights
+    found = imbalance(x, table.treated, weights)
     if not len(found):
         return Check("balance", Verdict.PASS, "there are no covariates to be out of balance")
-    worst = int(np.abs(found).argmax())
+    allowed = np.full(len(found), plan.margin)
+    if table.propensity is not None:
+        allowed += float(norm.isf(plan.alpha / len(found) / 2)) * _chance_imbalance(x, table, weights)
+    worst = int((np.abs(found) - allowed).argmax())
     return _demand(
         "balance",
-        abs(found[worst]) <= plan.margin,
+        abs(found[worst]) <= allowed[worst],
         f"the largest imbalance left after weighting is {found[worst]:+.3f} sd, of {comparison.names[worst]}; "
-        f"at most {plan.margin:g} is asked",
+        f"at most {allowed[worst]:.3g} is asked",
     )
 
 
 def imbalance(x: Floats, treated: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Weighted difference of each feature between the arms in standard deviations within arms, shape (features,)."""
+    """Weighted difference of each feature between the arms in standard deviations within arms, shape (features,).
+
+    One that varies between the arms only, so that it tells the arm, is infinitely far out of balance.
+    """
     means = [np.average(x[side], axis=0, weights=weights[side]) for side in (treated, ~treated)]
-    spread = np.sqrt((x[treated].var(axis=0) + x[~treated].var(axis=0)) / 2)
+    spread = _spread(x, treated)
     difference: Floats = means[0] - means[1]
-    found: Floats = np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
+    apart = np.where(np.ptp(x, axis=0) > 0, np.copysign(np.inf, difference), 0.0)
+    found: Floats = np.divide(difference, spread, out=apart, where=spread > 0)
+    return found
+
+
+def _chance_imbalance(x: Floats, table: LoggedTable, weights: Floats) -> Floats:
+    """Standard error of each feature's `imbalance`, shape (features,); clusters are one draw."""
+    variance = np.zeros(x.shape[1])
+    for side in (table.treated, ~table.treated):
+        pulls = weights[side, None] * (x[side] - np.average(x[side], axis=0, weights=weights[side]))
+        if table.cluster is not None:
+            member = np.unique(table.cluster[side], return_inverse=True)[1]
+            pulls = np.stack([np.bincount(member, weights=column) for column in pulls.T], axis=1)
+        variance += (pulls**2).sum(axis=0) / weights[side].sum() ** 2
+    spread = _spread(x, table.treated)
+    error: Floats = np.divide(np.sqrt(variance), spread, out=np.zeros_like(spread), where=spread > 0)
+    return error
+
+
+def _spread(x: Floats, treated: NDArray[np.bool_]) -> Floats:
+    """Root mean square of each feature's standard deviations within arms."""
+    found: Floats = np.sqrt((x[treated].var(axis=0) + x[~treated].var(axis=0)) / 2)
     return found
 
 

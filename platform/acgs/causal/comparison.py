@@ -34,7 +34,7 @@ class Comparison:
     rows: int
     """Rows before any were dropped."""
     one_armed: int
-    """Strata dropped because one arm does not occur in them."""
+    """Strata in which one arm does not occur: dropped, unless the propensities were logged."""
     estimates: tuple[Estimate, ...]
     """The doubly robust one, which is the answer, then the weighted and the stratified one."""
 
@@ -58,6 +58,10 @@ class Comparison:
 def compare(table: LoggedTable, plan: AuditPlan, *, treatment: Floats | None = None) -> Comparison:
     """Compare the two arms of a table.
 
+    Strata with one arm are outside common support, and dropped. Not so where each row's chance of treatment is known:
+    there is support for both arms then, and rows that were dropped for the arms they got would leave a log that was not
+    drawn with those chances. Only the stratified estimate and the permutation test leave them out.
+
     Args:
         treatment: each row's probability of treatment where it is known, shape (n,).
 
@@ -72,8 +76,8 @@ def compare(table: LoggedTable, plan: AuditPlan, *, treatment: Floats | None = N
         codes = stratify(table.strata, bins=plan.bins)
         support = common_support(codes, table.treated)
         one_armed = support.one_armed
-        table, codes = table.rows(support.kept), codes[support.kept]
-        treatment = None if treatment is None else treatment[support.kept]
+        if treatment is None and table.propensity is None:
+            table, codes = table.rows(support.kept), codes[support.kept]
     x, names, nuisances = _learn(table, plan, treatment)
     if plan.trim is not None:
         inside = (nuisances.treatment >= plan.trim) & (nuisances.treatment <= 1 - plan.trim)

@@ -143,7 +143,7 @@ def _blend(x: Floats, values: Floats, fold: NDArray[np.int64], known: NDArray[np
 
 
 def _spread(x: Floats, wanted: Floats) -> tuple[Floats, Floats]:
-    """Standardised features, with the squares of those that take more than two values."""
+    """Standardised features that vary, with the squares of those that take more than two values."""
     centre, scale = x.mean(axis=0), x.std(axis=0)
     varied = scale > 0
     several = np.array([len(np.unique(column[:1000])) > 2 for column in x.T], dtype=bool)[varied]
@@ -162,9 +162,9 @@ def _outcomes(x: Floats, values: Floats, wanted: Floats) -> Floats:
     from sklearn.linear_model import LassoCV
 
     constant = np.full(len(wanted), values.mean())
-    if not x.shape[1] or np.ptp(values) == 0:
-        return constant[:, None]
     training, asked = _spread(x, wanted)
+    if not training.shape[1] or np.ptp(values) == 0:
+        return constant[:, None]
     with warnings.catch_warnings():
         # One that has not converged predicts less well, and the blend gives it that much less weight.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -183,9 +183,9 @@ def _choices(x: Floats, values: Floats, wanted: Floats) -> Floats:
 
     chosen = values > 0.5
     constant = np.full(len(wanted), values.mean())
-    if not x.shape[1]:
-        return constant[:, None]
     training, asked = _spread(x, wanted)
+    if not training.shape[1]:
+        return constant[:, None]
     sparse = [
         LogisticRegression(C=strength, l1_ratio=1.0, solver="liblinear", random_state=0)
         .fit(training, chosen)

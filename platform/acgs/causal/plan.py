@@ -12,7 +12,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class AuditPlan(BaseModel):
     """The demands of an audit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     estimand: Literal["ate", "att"] = "ate"
     """Mean effect over all rows, or over the treated."""

@@ -119,6 +119,13 @@ def _json_rows(path: Path, patterns: tuple[str, ...]) -> Iterator[dict[str, Any]
 
 def _column(values: list[Any]) -> Column:
     try:
-        return np.array([np.nan if value is None else float(value) for value in values])
+        return np.array([np.nan if value is None else _number(value) for value in values])
     except (ValueError, OverflowError):
         return np.array(["" if value is None else str(value) for value in values])
+
+
+def _number(value: Any) -> float:
+    # Python's own way of writing 1000 as 1_000 is no number in a file.
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(value)
+    return float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,25 @@ def common_support(strata: Codes, treated: NDArray[np.bool_]) -> Support:
     every = np.bincount(strata)
     both = (ours > 0) & (ours < every)
     return Support(both[strata], int(both.sum()), int(((every > 0) & ~both).sum()))
+
+
+def one_armed_by_chance(strata: Codes, probability: Floats, cluster: NDArray[np.int64] | None) -> tuple[float, float]:
+    """Mean and standard deviation of the number of rows in strata with one arm, where the arms are drawn.
+
+    Args:
+        probability: of treatment, shape (n,).
+        cluster: rows that are given their arm together, shape (n,).
+    """
+    # Within a stratum a cluster is one draw.
+    draw = np.arange(len(strata)) if cluster is None else cluster
+    first = np.unique(np.column_stack([strata, draw]), axis=0, return_index=True)[1]
+    sizes = np.bincount(strata)
+    with np.errstate(divide="ignore"):
+        alike = sum(
+            np.exp(np.bincount(strata[first], weights=np.log(of[first]))) for of in (probability, 1 - probability)
+        )
+    mean, variance = float(sizes @ alike), float(sizes**2 @ (alike * (1 - alike)))
+    return mean, sqrt(max(0.0, variance))
 
 
 def _bin(column: Column, bins: int) -> Codes:

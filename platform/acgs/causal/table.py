@@ -265,7 +265,10 @@ def _arms(column: Column, treated: str | None) -> tuple[tuple[str, ...], NDArray
     if treated is None:
         return tuple(labels), arm.astype(np.int64)
     if treated not in labels:
-        raise InvalidInputError("no row of the treatment column holds the value named as treated", field="treated")
+        held = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+        raise InvalidInputError(
+            f"no row of the treatment column holds the value named as treated; it holds {held}", field="treated"
+        )
     if len(labels) > 2:
         raise InvalidInputError("the treatment has more than two values; keep the rows of two", field="treatment")
     position = labels.index(treated)

@@ -104,6 +104,47 @@ def test_logged_propensities_that_are_right_hold_and_wrong_ones_are_found() -> N
     assert "mean_weight" in _failed(wrong)
 
 
+@pytest.mark.parametrize("apart", [np.array(["nord", "sud"]), np.array([2020.0, 2021.0])], ids=["text", "number"])
+def test_a_covariate_that_tells_the_arm_is_refused_though_it_does_not_vary_within_arms(apart: np.ndarray) -> None:
+    columns = experiment(600) | {"chance": np.full(600, 0.5)}
+    columns["site"] = apart[columns["treatment"].astype(int)]
+    roles = {"covariates": ("site", "age"), "propensity": "chance"}
+    report = measure(table_of(columns, **roles), QUICK)
+    assert "balance" in _failed(report)
+    alone = measure(table_of(columns, covariates=("site",)), QUICK)
+    assert not alone.accepted
+
+
+def test_an_experiment_in_many_small_strata_is_accepted_though_some_have_one_arm_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    treated = rng.random(800) < 0.25
+    columns = {
+        "treatment": treated.astype(float),
+        "outcome": treated + rng.standard_normal(800),
+        "cell": np.array([f"c{number}" for number in rng.integers(0, 80, 800)]),
+        "chance": np.where(treated, 0.25, 0.75),
+    }
+    report = audit(table_of(columns, strata=("cell",), propensity="chance"), QUICK)
+    assert report.accepted, report.reasons
+    assert report.dropped_share == 0
+    assert report.one_armed_strata
+
+
+def test_logged_propensities_do_not_excuse_strata_that_have_one_arm_by_rule() -> None:
+    rng = np.random.default_rng(0)
+    cell = rng.integers(0, 40, 800)
+    treated = cell % 2 == 1
+    columns = {
+        "treatment": treated.astype(float),
+        "outcome": treated + rng.standard_normal(800),
+        "cell": cell.astype(float),
+        "chance": np.full(800, 0.5),
+    }
+    report = measure(table_of(columns, strata=("cell",), propensity="chance"), QUICK.model_copy(update={"bins": 40}))
+    assert not report.accepted
+    assert report.effect is None
+
+
 def test_rows_that_have_no_like_in_an_arm_are_seen_though_its_weights_look_perfect() -> None:
     """Nobody over 50 is treated; those who are, are all alike."""
     rng = np.random.default_rng(0)

@@ -27,6 +27,16 @@ def test_folds_spread_the_arms_evenly_and_keep_clusters_whole() -> None:
     assert np.bincount(fold).tolist() == [20] * 5
 
 
+def test_covariates_that_do_not_vary_where_it_is_learned_teach_the_constant() -> None:
+    rng = np.random.default_rng(0)
+    treated = np.arange(200) % 2 == 1
+    x, fold = treated[:, None].astype(float), folds_of(treated.astype(np.int64), None, 5, seed=0)
+    for column in (x, x * 0, x + 1e-300):
+        found = cross_fit(column, rng.standard_normal(200), treated, fold)
+        assert np.isfinite([found.treatment, found.without, found.treated]).all()
+        assert np.ptp(found.without[fold == 0]) == 0
+
+
 def test_no_row_is_predicted_from_the_rows_of_its_own_fold() -> None:
     """Outcomes of one fold are set to nonsense: what is learned for that fold moves only with the blend's weights."""
     rng = np.random.default_rng(0)

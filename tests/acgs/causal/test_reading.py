@@ -62,6 +62,14 @@ def test_a_file_that_is_no_table_names_the_line(tmp_path: Path, name: str, text:
     assert message in refused.value.message
 
 
+def test_a_number_is_written_as_files_write_it_not_as_python_does(tmp_path: Path) -> None:
+    table = tmp_path / "log.csv"
+    table.write_text("cost,size\n1_000,1e3\n2000,-2\n")
+    columns = read_columns(table, ["cost", "size"])
+    assert columns["cost"].tolist() == ["1_000", "2000"]
+    assert columns["size"].tolist() == [1000.0, -2.0]
+
+
 def test_a_cell_that_is_too_long_is_named_by_its_row(tmp_path: Path) -> None:
     path = _file(tmp_path, "log.csv", f"a,b\n1,2\n1,{'7' * 200_000}\n")
     with pytest.raises(InvalidInputError, match=r"row 2 after the header: field larger than field limit"):

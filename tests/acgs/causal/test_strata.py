@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from acgs.causal.strata import common_support, quantile_bins, stratify
+from acgs.causal.strata import common_support, one_armed_by_chance, quantile_bins, stratify
 from acgs.errors import InvalidInputError
 
 
@@ -35,6 +35,21 @@ def test_a_stratum_with_one_arm_is_dropped_and_counted() -> None:
     assert support.kept.tolist() == [True, True, False, False, True, True, True]
     assert (support.strata, support.one_armed) == (2, 1)
     assert support.dropped_share == pytest.approx(2 / 7)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_how_many_rows_get_strata_of_one_arm_by_chance_is_what_drawing_the_arms_shows(clustered: bool) -> None:
+    rng = np.random.default_rng(0)
+    strata = rng.integers(0, 30, 120)
+    cluster = np.arange(120) // 3 if clustered else np.arange(120)
+    chance = rng.uniform(0.1, 0.6, cluster.max() + 1)
+    seen = []
+    for _ in range(2000):
+        arm = (rng.random(len(chance)) < chance)[cluster]
+        seen.append(int((~common_support(strata, arm).kept).sum()))
+    mean, deviation = one_armed_by_chance(strata, chance[cluster], cluster if clustered else None)
+    assert mean == pytest.approx(np.mean(seen), abs=5 * deviation / 2000**0.5)
+    assert deviation == pytest.approx(np.std(seen), rel=0.35)
 
 
 def test_strata_need_a_column() -> None:
