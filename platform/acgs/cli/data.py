@@ -39,14 +39,14 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 Output = Annotated[Path, typer.Option(help="The folder to write; it must not exist.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same data.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")]
 
 
 @app.command()
 def generate(
     count: Annotated[int, typer.Option(min=1, help="How many scenarios.")],
     output: Annotated[Path, typer.Option(help="The JSON lines file to write; it appears when it is whole.")],
-    seed: Annotated[int, typer.Option(help="The same seed gives the same scenarios.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same scenarios.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write scenarios labelled by the constitution in force.

@@ -190,7 +190,7 @@ def score(
             "ACGS_SECOND_TIER_ADAPTER names, whose score is its own and takes part in no decision."
         ),
     ] = "both",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Measure the guard on labelled texts: AUPRC, AUROC, F1, recall at 5 % false positives, with 95 % intervals.

@@ -16,7 +16,7 @@ def guard_adapter(
     output: Annotated[Path, typer.Option(help="Folder for the adapter; it is written whole, at the end.")],
     config: Annotated[Path | None, typer.Option(help="Run file (YAML). Default: fits the public sets.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Budget of each set over all its runs. Default: 8.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of split and initial weights; the noise has none.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of split and initial weights; the noise has none.")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also train without privacy, to compare with: public data only.")
     ] = False,

@@ -163,7 +163,7 @@ def evaluate(
     router: RouterFile = None,
     encoder: EncoderName = "minilm",
     route: Route = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Measure nDCG@10, MRR@10, recall@100 and latency on judged queries, by slice, with 95 % intervals.

@@ -50,7 +50,7 @@ def revise(
         Literal["both", "halves"], typer.Option(help="Rows serve as answers and as pairs, or one half each.")
     ] = "both",
     refusal_cap: Annotated[float, typer.Option(min=0, max=1, help="Largest share of refusals among revisions.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")] = 0,
     actors: Annotated[
         int | None, typer.Option(min=1, help="Run an hf: model in so many Ray actors. Their number changes no answer.")
     ] = None,

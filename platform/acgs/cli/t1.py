@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +29,7 @@ def package(
     output: Annotated[Path, typer.Option(help="Folder for the artifacts, the index and the graphs.")] = Path("t1"),
     encoder: Annotated[str, typer.Option(help="'minilm', or a folder with an encoder.")] = "minilm",
     plan: Annotated[Path | None, typer.Option(help="Grids, folds and limits (YAML).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of folds and resampling; default: the plan's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of folds and resampling; default: the plan's.")] = None,
     as_json: Annotated[bool, typer.Option(JSON_OPTION, help="Write one JSON document.")] = False,
 ) -> None:
     """Index, tune, confirm on queries left out, sweep ANN settings, audit, judge, and write all artifacts.
@@ -53,7 +52,6 @@ def package(
             open_encoder(encoder),
             settings,
             output,
-            at=datetime.now(UTC),
             say=_tell,
             advance=progress.advance,
         )

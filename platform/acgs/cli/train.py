@@ -33,7 +33,7 @@ def guard(
     quick: Annotated[
         bool, typer.Option("--quick", help="Small data and one epoch, to try the job out. The bundle is not good.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Recorded in the bundle. Default: the job's own.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Recorded in the bundle. Default: the job's own.")] = None,
     version: Annotated[str | None, typer.Option(help="SemVer of the bundle. Default: 1.0.0.")] = None,
     signing_key: Annotated[
         Path | None, typer.Option(help="Ed25519 PEM that signs the bundle. Default: one made in the work folder.")

@@ -16,8 +16,10 @@ from acgs.release.guards.latency import FEWEST_FOR_P99, QuantileHolds
 from acgs.release.guards.quality import EverySliceHolds, QualityHolds
 from acgs.release.limit_files import read_yaml
 
-WAIVABLE: Final = frozenset({"calibration", "quality, slice"})
+NOT_FOR_ALL: Final = frozenset({"calibration", "quality, slice"})
 """What may mean nothing for a model: one that states no probabilities, data without slices."""
+WAIVABLE: Final = NOT_FOR_ALL | {"latency, p99"}
+"""What the policy's owner may let a request waive; the p99 needs 500 different rows."""
 
 
 class ModelMargins(BaseModel):
@@ -51,7 +53,7 @@ def model_contract(
     margins: ModelMargins | None = None,
     *,
     waived: Mapping[str, str] | None = None,
-    waivable: Collection[str] = WAIVABLE,
+    waivable: Collection[str] = NOT_FOR_ALL,
     budget: ErrorBudget = DEFAULT_BUDGET,
 ) -> Contract:
     """The contract for evidence of a model.

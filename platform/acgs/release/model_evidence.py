@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from math import ceil
 from typing import Any, Final
 
 import numpy as np
@@ -88,7 +89,8 @@ def _latency(
 ) -> LatencyPairs | None:
     """Milliseconds of the same requests; None where one of the two does not answer all."""
     draw = np.random.default_rng(seed)
-    rows = draw.integers(0, len(inputs), size=timed)
+    # In rounds, so that no row is left out while another comes again.
+    rows = np.concatenate([draw.permutation(len(inputs)) for _ in range(ceil(timed / len(inputs)))])[:timed]
     chosen = [inputs[row] for row in rows]
     first = draw.random(timed) < 0.5
     times: tuple[list[float], list[float]] = ([], [])

@@ -17,7 +17,7 @@ from acgs.audit.receipts import Digest
 from acgs.errors import InvalidInputError
 from acgs.registry.semver import ModelName
 from acgs.release.contract import check_waivers
-from acgs.release.model_contract import WAIVABLE, ModelMargins
+from acgs.release.model_contract import NOT_FOR_ALL, WAIVABLE, ModelMargins
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import LOWEST_COMPLIANCE, Share, StagingLimits
 from acgs.release.staging.performance import CLASSIFICATION, REGRESSION, is_regression
@@ -84,7 +84,7 @@ class ModelRules(_Part):
     staging: LoosestStaging = LoosestStaging()
     margins: LoosestMargins = LoosestMargins()
     ramp: LoosestRamp = LoosestRamp()
-    waivable: tuple[str, ...] = Field(tuple(sorted(WAIVABLE)), description="guards that may be waived")
+    waivable: tuple[str, ...] = Field(tuple(sorted(NOT_FOR_ALL)), description="guards that may be waived")
     fewest_rows: int = Field(50, ge=30, le=1_000_000, description="distinct held-out rows with a label")
     most_attempts: int = Field(5, ge=1, le=10, description="at each kind of document, about the same files")
     attempts_of: Literal["files", "model"] = Field(

@@ -7,6 +7,7 @@ and `qrels.tsv` (or `qrels/test.tsv`) with query, document and grade, or TREC's 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ DOCUMENT_FILES: Final = ("docs.jsonl", "corpus.jsonl")
 QUERY_FILE: Final = "queries.jsonl"
 JUDGEMENT_FILES: Final = ("qrels.tsv", "qrels/test.tsv")
 _HEADER: Final = ("query-id", "query_id", "query")
+_GRADE: Final = re.compile(r"[+-]?[0-9]{1,6}")
 _BREAKS: Final = ("\t", "\n", "\r")
 """What an id may not hold: qrels put one pair a line, with tabs between."""
 
@@ -114,13 +116,11 @@ def read_judgements(path: Path) -> dict[str, dict[str, int]]:
         if len(cells) not in (3, 4):
             raise InvalidInputError(f"{where}: {len(cells)} columns; give query, document and grade", field="qrels")
         query, document, grade = cells[0], cells[-2], cells[-1]
-        try:
-            value = int(grade)
-        except ValueError:
-            raise InvalidInputError(f"{where}: the grade is not a whole number", field="qrels") from None
+        if not _GRADE.fullmatch(grade):
+            raise InvalidInputError(f"{where}: the grade is not a whole number of up to 6 digits", field="qrels")
         if document in judgements.setdefault(query, {}):
             raise InvalidInputError(f"{where}: document {document} is judged twice for query {query}", field="qrels")
-        judgements[query][document] = value
+        judgements[query][document] = int(grade)
     if not judgements:
         raise InvalidInputError(f"{file.name} holds no judgements", field="qrels")
     return judgements

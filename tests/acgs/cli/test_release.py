@@ -36,7 +36,7 @@ def held_out(platform: Platform, tmp_path: Path) -> str:
     from sklearn.linear_model import LogisticRegression
 
     draw = np.random.default_rng(0)
-    rows = draw.normal(size=(1200, 3))
+    rows = draw.normal(size=(2000, 3))
     labels = (rows[:, 0] > 0).astype(int)
     made = [
         train_and_version_model(rows, labels, "triage", estimator=LogisticRegression(C=c), manager=platform.manager)

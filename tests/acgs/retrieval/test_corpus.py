@@ -108,6 +108,7 @@ def test_queries_that_cannot_be_used_are_refused(content: str, complaint: str, t
         ("q\td\n", "line 1: 2 columns"),
         ("q\td\t1\nq\td\tgood\n", "line 2: the grade is not a whole number"),
         ("q\td\tnan\n", "not a whole number"),
+        (f"q\td\t{'9' * 400}\n", "not a whole number of up to 6 digits"),
         ("q\td\t1\nq\td\t2\n", "judged twice for query q"),
         (b"q\t\xff\t1\n", "not UTF-8"),
         ("q\t" + "d" * 200_000 + "\t1\nq\n", "line 2: 1 columns"),

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from acgs.errors import InvalidInputError
-from acgs.statistics.bootstrap import paired_bca, paired_quantile_change, paired_t, resampled_quantiles
+from acgs.statistics.bootstrap import (
+    paired_bca,
+    paired_quantile_change,
+    paired_t,
+    quantile_confidence,
+    resampled_quantiles,
+)
 from acgs.statistics.evidence import InsufficientDataError
 
 REPETITIONS = 2000
@@ -120,10 +126,30 @@ def test_requests_that_are_timed_again_are_no_new_requests() -> None:
     assert (again.pairs, again.units, once.units) == (2000, 400, 400)
     alone = paired_quantile_change(np.tile(baseline, 5), np.tile(candidate, 5), 0.95, resamples=300)
     assert alone.upper - alone.lower < again.upper - again.lower
-    with pytest.raises(InsufficientDataError, match="19 clusters"):
-        paired_quantile_change(baseline, candidate, 0.95, clusters=np.arange(400) % 19)
+    with pytest.raises(InsufficientDataError, match="99 units; bounds of the quantile"):
+        paired_quantile_change(baseline, candidate, 0.95, clusters=np.arange(400) % 99)
     with pytest.raises(InvalidInputError, match="same shape"):
         paired_quantile_change(baseline, candidate, 0.95, clusters=np.arange(399))
+
+
+def test_of_few_requests_of_which_a_few_take_several_times_as_long_bounds_still_hold() -> None:
+    rng = np.random.default_rng(15)
+
+    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
+        baseline = 5 * np.exp(0.35 * rng.standard_normal(n))
+        added = 0.35 * np.exp(0.6 * rng.standard_normal(n))
+        return baseline, baseline + added * np.where(rng.random(n) < 0.06, 6, 1)
+
+    true = float(np.subtract(*(np.quantile(side, 0.95) for side in drawn(2_000_000)[::-1])))
+    missed = 0
+    for number in range(1000):
+        sides = [np.tile(side, 4) for side in drawn(100)]
+        clusters = np.tile(np.arange(100), 4)
+        bounds = paired_quantile_change(*sides, 0.95, clusters=clusters, resamples=200, seed=number)
+        missed += bounds.upper < true
+    assert missed / 1000 <= 0.08 + FOUR_ERRORS
+    assert quantile_confidence(0.95, 0.95, 399) == pytest.approx(0.975)
+    assert quantile_confidence(0.95, 0.95, 400) == 0.95
 
 
 @pytest.mark.parametrize("quantiles", [(0.95,), (0.5, 0.99)])

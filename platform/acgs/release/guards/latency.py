@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import Final
 
 import numpy as np
@@ -11,13 +10,20 @@ import numpy as np
 from acgs.release.attempts import resamples_for
 from acgs.release.evidence import Evidence, LatencyPairs
 from acgs.release.guards.guard import ErrorBudget, MeasuringGuard, Reading, shown
-from acgs.statistics.bootstrap import FEWEST, paired_quantile_change, resampled_quantiles
+from acgs.statistics.bootstrap import (
+    FEWEST,
+    FEWEST_BEYOND,
+    paired_quantile_change,
+    quantile_confidence,
+    resampled_quantiles,
+    units_for,
+)
 from acgs.statistics.evidence import InsufficientDataError, Verdict
 
 P95_CHANGE_MS: Final = 1.0
 TAIL_GROWTH: Final = 1.5
-FEWEST_FOR_P95: Final = ceil(FEWEST / 0.05 - 1e-9)
-FEWEST_FOR_P99: Final = ceil(FEWEST / 0.01 - 1e-9)
+FEWEST_FOR_P95: Final = units_for(0.95, FEWEST)
+FEWEST_FOR_P99: Final = units_for(0.99, FEWEST)
 TAIL: Final = (0.95, 0.99)
 
 
@@ -44,7 +50,7 @@ class QuantileHolds(MeasuringGuard):
             self.quantile,
             confidence=budget.confidence,
             clusters=pairs.cluster_numbers(),
-            resamples=resamples_for(budget.confidence),
+            resamples=resamples_for(quantile_confidence(budget.confidence, self.quantile, pairs.requests)),
             seed=evidence.seed,
         )
         verdict = shown(good=bounds.upper <= self.margin, bad=bounds.lower > self.margin)
@@ -76,9 +82,10 @@ class TailHolds(MeasuringGuard):
         """Bound the ratio of ratios by a paired bootstrap of whole requests."""
         pairs = _pairs(evidence, max(TAIL))
         sides, clusters = (pairs.baseline_ms, pairs.candidate_ms), pairs.cluster_numbers()
-        drawn = resampled_quantiles(sides, TAIL, clusters, resamples_for(budget.confidence), evidence.seed)
+        confidence = quantile_confidence(budget.confidence, max(TAIL), pairs.requests)
+        drawn = resampled_quantiles(sides, TAIL, clusters, resamples_for(confidence), evidence.seed)
         tails = np.concatenate([of[:, :, 1] / of[:, :, 0] for of in drawn], axis=1)
-        lower, upper = np.quantile(tails[1] / tails[0], [1 - budget.confidence, budget.confidence])
+        lower, upper = np.quantile(tails[1] / tails[0], [1 - confidence, confidence])
         verdict = shown(good=bool(upper <= self.margin), bad=bool(lower > self.margin))
         reason = {
             Verdict.PASS: f"p99/p95 is at most {self.margin:g} times the baseline's",
@@ -95,12 +102,12 @@ def _pairs(evidence: Evidence, quantile: float) -> LatencyPairs:
     """The timed pairs.
 
     Raises:
-        InsufficientDataError: of so few different requests none can be expected beyond the quantile, however often each
-            was timed.
+        InsufficientDataError: of so few different requests too few lie beyond the quantile, however often each was
+            timed.
     """
     pairs = evidence.latency
     assert pairs is not None  # `count` found some
-    needed = max(FEWEST, ceil(1 / (1 - quantile) - 1e-9))
+    needed = units_for(quantile, FEWEST_BEYOND)
     if pairs.requests < needed:
         raise InsufficientDataError(
             f"{pairs.requests} different requests were timed, and p{quantile * 100:g} needs {needed}", field="latency"

@@ -10,6 +10,7 @@ import numpy as np
 from acgs.release.evidence import Evidence, QualityPairs
 from acgs.release.guards.composition import AllOf
 from acgs.release.guards.guard import DEFAULT_BUDGET, ErrorBudget, Guard, GuardResult, MeasuringGuard, Reading
+from acgs.statistics.betting import betting_bounds
 from acgs.statistics.bootstrap import FEWEST, Bounds, paired_bca
 from acgs.statistics.bounds import proportion_upper
 from acgs.statistics.evidence import Floats, Verdict
@@ -19,8 +20,8 @@ EXPECTED_GAIN: Final = 0.0231
 """Gain in nDCG@10 that a candidate of this kind is built for; the contract is planned so that such a gain shows."""
 SLICE_MARGIN: Final = -0.01
 """A slice may lose up to one point of nDCG@10."""
-FEW_CHANGED: Final = "clopper-pearson"
-"""Name of the bound where too few queries changed for a bootstrap."""
+FEW_CHANGED: Final = "few changed"
+"""Begins the name of the bounds where too few queries changed for a bootstrap."""
 FEWEST_QUERIES: Final = 50
 FEWEST_QUERIES_OF_A_SLICE: Final = 30
 
@@ -45,7 +46,7 @@ class QualityHolds(MeasuringGuard):
         return len(evidence.quality.members(self.slice_name)) if evidence.quality else 0
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
-        """Bound the mean delta by the BCa bootstrap, or by the share of changed queries where those are few."""
+        """Bound the mean delta, and judge."""
         deltas, bounds = quality_bounds(evidence.quality, self.slice_name, budget.confidence, evidence.seed)
         holds, breaks = bounds.lower >= self.margin, bounds.upper < self.margin
         if bounds.method.startswith(FEW_CHANGED):
@@ -122,7 +123,11 @@ class EverySliceHolds(Guard):
 def quality_bounds(
     pairs: QualityPairs | None, slice_name: str | None, confidence: float, seed: int
 ) -> tuple[Floats, Bounds]:
-    """Deltas of a slice's queries (all for None) and the bounds of their mean.
+    """Deltas of a slice's queries (all for None) and the bounds of their mean, by the BCa bootstrap.
+
+    Of a few changed queries resampling learns nothing: it would take what it has not seen for impossible. There the
+    share of changed ones is bounded (Clopper and Pearson 1934), as if each went all the way; and where queries stand
+    for themselves their mean by betting (Waudby-Smith and Ramdas 2024), half of the error for each.
 
     Raises:
         InsufficientDataError: too few queries for any bound.
@@ -132,10 +137,14 @@ def quality_bounds(
     deltas, clusters = pairs.deltas[members], pairs.cluster_numbers()
     clusters = np.arange(len(members)) if clusters is None else clusters[members]
     changed, units = len(np.unique(clusters[deltas != 0])), len(np.unique(clusters))
+    alone = units == len(members)
     if changed >= FEWEST:
-        alone = units == len(members)
         return deltas, paired_bca(deltas, confidence=confidence, clusters=None if alone else clusters, seed=seed)
-    # Resampling learns nothing from a few changed queries: it would take what it has not seen for impossible.
-    reach = proportion_upper(changed, units, confidence=confidence)
-    method = f"{FEW_CHANGED}, {changed} changed"
-    return deltas, Bounds(float(deltas.mean()), -reach, reach, confidence, len(deltas), units, method)
+    method = f"{FEW_CHANGED} ({changed}): clopper-pearson"
+    if not alone:
+        reach = proportion_upper(changed, units, confidence=confidence)
+        return deltas, Bounds(float(deltas.mean()), -reach, reach, confidence, len(deltas), units, method)
+    reach = proportion_upper(changed, units, confidence=(1 + confidence) / 2)
+    low, high = betting_bounds(deltas, -1.0, 1.0, alpha=(1 - confidence) / 2)
+    lower, upper = max(low, -reach), min(high, reach)
+    return deltas, Bounds(float(deltas.mean()), lower, upper, confidence, len(deltas), units, f"{method}, betting")

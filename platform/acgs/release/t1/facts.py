@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from acgs.release.evidence import LatencyPairs
 from acgs.release.guards.quality import quality_bounds
 from acgs.release.t1.confirmation import Confirmed
 from acgs.release.t1.package import Findings
@@ -131,9 +132,7 @@ def _lower(found: Findings, name: str) -> float | None:
 def _latency(found: Findings) -> dict[str, Any]:
     replayed, pairs = found.replayed, found.evidence.latency
     assert pairs is not None  # every run replays
-    change = paired_quantile_change(
-        pairs.baseline_ms, pairs.candidate_ms, 0.95, clusters=pairs.cluster_numbers(), seed=found.plan.seed
-    )
+    before, after = (float(np.quantile(side, 0.95)) for side in (pairs.baseline_ms, pairs.candidate_ms))
     sides = {
         "t0": replayed.baseline_ms,
         "t1": replayed.candidate_ms,
@@ -147,6 +146,16 @@ def _latency(found: Findings) -> dict[str, Any]:
             name: dict(zip(("p50", "p95", "p99"), np.quantile(values, [0.5, 0.95, 0.99]).tolist(), strict=True))
             for name, values in sides.items()
         },
-        "p95_change": change.estimate,
-        "p95_change_ucb95": change.upper,
+        "p95_change": after - before,
+        "p95_change_ucb95": _most_p95_change(pairs, found.plan.seed),
     }
+
+
+def _most_p95_change(pairs: LatencyPairs, seed: int) -> float | None:
+    """Upper bound, 95 %; None where too few requests were timed for any."""
+    try:
+        return paired_quantile_change(
+            pairs.baseline_ms, pairs.candidate_ms, 0.95, clusters=pairs.cluster_numbers(), seed=seed
+        ).upper
+    except InsufficientDataError:
+        return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +87,7 @@ def find(
     plan: T1Plan,
     work: Path,
     *,
-    at: datetime,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     say: Step = lambda _step: None,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> Findings:
@@ -95,7 +95,7 @@ def find(
 
     Args:
         work: folder of the index and its graphs; taken up again by the next run.
-        at: when, with its time zone; it stands in the artifacts and changes no result.
+        clock: says when the contract was judged, with its time zone; it stands in the artifacts and changes no result.
         advance: called with the number of documents indexed.
 
     Raises:
@@ -152,6 +152,7 @@ def find(
         coverage=tuple(promised),
         effect=_effect(audits),
     )
+    at = clock()
     return Findings(
         collection=collection,
         plan=plan,

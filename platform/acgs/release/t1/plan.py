@@ -17,7 +17,7 @@ class T1Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = Field(20260901, description="of folds, cross-fitting and resampling")
+    seed: int = Field(20260901, ge=0, description="of folds, cross-fitting and resampling")
     folds: int = Field(5, ge=3, le=20, description="outer folds: each query is judged by choices made without it")
     inner_folds: int = Field(8, ge=3, le=20, description="folds in which reranker and router are cross-fitted")
     cross_fits: int = Field(500, ge=1, description="queries scored in cross-fitting: fewer are divided anew and again")

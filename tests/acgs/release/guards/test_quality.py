@@ -8,7 +8,7 @@ import pytest
 
 from acgs.release.evidence import Evidence, QualityPairs
 from acgs.release.guards.guard import ErrorBudget
-from acgs.release.guards.quality import EverySliceHolds, QualityHolds
+from acgs.release.guards.quality import FEW_CHANGED, EverySliceHolds, QualityHolds, quality_bounds
 from acgs.statistics.bootstrap import paired_bca
 from acgs.statistics.evidence import Verdict
 
@@ -81,7 +81,7 @@ def test_a_candidate_that_answers_alike_is_bounded_by_the_number_of_queries(evid
     zeros = {n: evidence_with(quality=_pairs(np.zeros(n))) for n in (200, 400)}
     slice_margin = QualityHolds("quality", margin=-0.01, expected=0.0)
     assert slice_margin.check(zeros[400]).verdict == Verdict.PASS
-    assert slice_margin.check(zeros[200]).bound == pytest.approx(-(1 - 0.05 ** (1 / 200)))
+    assert slice_margin.check(zeros[200]).bound == pytest.approx(-(1 - 0.025 ** (1 / 200)))
     assert QualityHolds("quality").check(zeros[400]).verdict == Verdict.FAIL
 
 
@@ -146,3 +146,21 @@ def test_a_candidate_that_answers_alike_is_judged_by_what_so_many_queries_rule_o
 ) -> None:
     guard = QualityHolds("quality", margin=margin, expected=expected)
     assert guard.check(evidence_with(quality=_pairs(np.zeros(n)))).verdict == verdict
+
+
+def test_bounds_of_few_changed_queries_hold_and_do_not_count_each_as_lost_whole() -> None:
+    rng = np.random.default_rng(5)
+    missed = 0
+    for number in range(300):
+        drawn = rng.random(150)
+        deltas = np.where(drawn < 0.03, 0.1, np.where(drawn < 0.033, -0.5, 0.0))
+        _, bounds = quality_bounds(QualityPairs.model_validate(_pairs(deltas)), None, 0.95, number)
+        assert bounds.method.startswith(FEW_CHANGED)
+        missed += bounds.lower > 0.03 * 0.1 - 0.003 * 0.5
+    assert missed / 300 <= 0.05
+    _, small = quality_bounds(QualityPairs.model_validate(_pairs(np.repeat([0.05, 0.0], [19, 55]))), None, 0.95, 0)
+    assert -0.1 < small.lower < 0.0
+    users = [f"u{number // 2}" for number in range(74)]
+    joined = _pairs(np.repeat([0.05, 0.0], [19, 55]), clusters=users)
+    _, shared = quality_bounds(QualityPairs.model_validate(joined), None, 0.95, 0)
+    assert shared.lower < small.lower

@@ -70,6 +70,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     output = tmp_path_factory.mktemp("t1")
     encoder = StaticEncoder(write_static_encoder(tmp_path_factory.mktemp("encoder")))
-    found = find(made_collection(), encoder, small_plan(), output, at=datetime(2026, 9, 1, tzinfo=UTC))
+    found = find(made_collection(), encoder, small_plan(), output, clock=lambda: datetime(2026, 9, 1, tzinfo=UTC))
     write_package(found, output)
     return Run(found, output)

@@ -19,6 +19,7 @@ from acgs.release.t1.confirmation import Choice
 from acgs.release.t1.facts import facts_of
 from acgs.release.t1.package import find
 from acgs.release.t1.page import page
+from acgs.release.t1.writing import write_package
 from acgs.retrieval.configuration import Route, load_configuration
 from acgs.retrieval.corpus import Collection
 from acgs.retrieval.encoders import StaticEncoder
@@ -148,7 +149,9 @@ def test_the_page_needs_nothing_beside_it(run: Run) -> None:
 
 def test_two_runs_give_the_same_verdicts_and_choices(run: Run, tmp_path: Path) -> None:
     encoder = StaticEncoder(write_static_encoder(tmp_path / "encoder"))
-    again = find(made_collection(), encoder, small_plan(), tmp_path / "t1", at=datetime(2027, 1, 1, tzinfo=UTC))
+    again = find(
+        made_collection(), encoder, small_plan(), tmp_path / "t1", clock=lambda: datetime(2027, 1, 1, tzinfo=UTC)
+    )
     # Costs are measured, so the gate may differ by them; everything before the gate may not.
     assert [item.baseline for item in again.choices] == [item.baseline for item in run.found.choices]
     for mine, other in zip(again.choices, run.found.choices, strict=True):
@@ -166,9 +169,24 @@ def test_too_few_queries_cannot_be_divided(tmp_path: Path) -> None:
             encoder,
             small_plan(),
             tmp_path / "t1",
-            at=datetime(2026, 9, 1, tzinfo=UTC),
         )
     assert not (tmp_path / "t1").exists()
+
+
+def test_queries_and_requests_that_are_too_few_for_bounds_end_in_a_whole_package_that_says_so(tmp_path: Path) -> None:
+    whole = made_collection()
+    names = sorted(whole.judgements)[:12]
+    few = Collection(
+        whole.documents, {name: whole.queries[name] for name in names}, {name: whole.judgements[name] for name in names}
+    )
+    encoder = StaticEncoder(write_static_encoder(tmp_path / "encoder"))
+    found = find(few, encoder, small_plan().model_copy(update={"requests": 60}), tmp_path / "t1")
+    facts = write_package(found, tmp_path / "t1")
+    of_the_router = {"router_distilled_int8.json", "theta_star_production.json", "gate_curve.png"}
+    assert {path.name for path in (tmp_path / "t1").iterdir()} >= ARTIFACTS - of_the_router
+    assert facts["verdict"] == "INSUFFICIENT"
+    assert facts["latency_ms"]["p95_change_ucb95"] is None
+    assert "too few different queries" in (tmp_path / "t1" / "report.html").read_text(encoding="utf-8")
 
 
 def test_all_judged_queries_are_counted(run: Run) -> None:
