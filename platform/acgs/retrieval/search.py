@@ -205,8 +205,8 @@ class Searcher:
         scores = self.reranked(first, fused, head, route)
         again = best(scores, len(scores))
         tail = found[depth:]
-        # Below the lowest reranked score, so that scores never rise along the list.
-        below = np.float32(scores.min()) - np.arange(1, len(tail) + 1, dtype=np.float32)
+        # Moved below the lowest reranked score, so that scores never rise along the list.
+        below = np.float32(scores.min()) - (fused[head[-1]] - fused[tail])
         return np.concatenate([head[again], tail]), np.concatenate([scores[again], below])
 
     def reranked(self, first: FirstPass, fused: Singles, head: Ints, route: Route) -> Singles:
