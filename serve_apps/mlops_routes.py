@@ -157,9 +157,8 @@ def _add_release_routes(app: FastAPI) -> None:
         """Hold a version against the one that is live; the signed document, whatever it says."""
         body = await _body(request, ContractRequest, MAX_ROWS_BYTES)
         act = service().manager.acting_as(caller).check_contract
-        signed = await asyncio.to_thread(
-            act, name, version, data=body.rows, margins=body.margins, waived=body.waived, seed=body.seed
-        )
+        asked = body.model_dump(include={"waived", "seed", "timed_seconds"})
+        signed = await asyncio.to_thread(act, name, version, data=body.rows, margins=body.margins, **asked)
         return _json({"digest": signed.document.digest(), **signed.model_dump(mode="json")})
 
     @app.post(

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from acgs.registry.webhooks.subscription import Topic
 from acgs.release.model_contract import ModelMargins
+from acgs.release.model_evidence import TIMED_SECONDS
 from acgs.release.staging.held_out import MAX_ROWS, HeldOutRow, repeats_an_id
 from acgs.release.staging.limits import StagingLimits
 from acgs.serving.deployments.record import RampPlan
@@ -41,6 +42,7 @@ class ContractRequest(_Body):
     rows: Rows
     margins: ModelMargins = ModelMargins()
     waived: dict[str, Reason] = {}
+    timed_seconds: float = Field(TIMED_SECONDS, ge=1, le=86_400, description="timing both takes at most so long")
     seed: int = Field(0, ge=0, le=2**32 - 1)
 
 

@@ -122,7 +122,7 @@ def test_a_release_goes_out_and_back_over_http(
 
     assert client.post(f"{PREFIX}/releases/triage/{second}/stage", json=body, headers=operator).status_code == 200
     margins = {"p95_ms": 100.0, "p99_ms": 200.0}
-    request = {"rows": rows, "margins": margins, "waived": {"calibration": "too few rows"}}
+    request = {"rows": rows, "margins": margins, "waived": {"calibration": "too few rows"}, "timed_seconds": 200}
     judged = client.post(f"{PREFIX}/releases/triage/{second}/contract", json=request, headers=operator).json()
     assert (judged["document"]["verdict"], judged["document"]["baseline"]) == ("PASS", first)
     client.post(f"{PREFIX}/releases/triage/{second}/promote", json=AT_ONCE, headers=operator)

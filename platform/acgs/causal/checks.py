@@ -90,16 +90,18 @@ def check_support(comparison: Comparison, plan: AuditPlan) -> Check:
 
 
 def _check_arms_drawn(comparison: Comparison, plan: AuditPlan) -> Check:
-    """Whether no more rows lie in strata with one arm than the logged propensities let expect (Cantelli's bound)."""
+    """Whether no more rows lie in strata with one arm than are left there if arms are drawn by the propensities."""
     codes, table = comparison.strata, comparison.table
-    alone = ~common_support(codes, table.treated).kept
-    expected, deviation = one_armed_by_chance(codes, comparison.nuisances.treatment, table.cluster)
-    most = expected + sqrt(1 / plan.alpha - 1) * deviation
+    alone = int((~common_support(codes, table.treated).kept).sum())
+    drawn = one_armed_by_chance(
+        codes, comparison.nuisances.treatment, table.cluster, draws=plan.resamples, seed=plan.seed
+    )
+    by_chance = (1 + int((drawn >= alone).sum())) / (1 + plan.resamples)
     return _demand(
         "common_support",
-        int(alone.sum()) <= most + 0.5,
-        f"{alone.mean():.1%} of the rows lie in strata with one arm only ({comparison.one_armed}); by the logged "
-        f"propensities {expected / len(table):.1%} are expected, and at most {min(1.0, most / len(table)):.1%}",
+        by_chance >= plan.alpha,
+        f"{alone / len(table):.1%} of the rows lie in strata with one arm only ({comparison.one_armed}); arms drawn by "
+        f"the logged propensities leave {drawn.mean() / len(table):.1%} there (chance of so many: {by_chance:.3f})",
     )
 
 

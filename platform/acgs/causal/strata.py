@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,23 +61,20 @@ def common_support(strata: Codes, treated: NDArray[np.bool_]) -> Support:
     return Support(both[strata], int(both.sum()), int(((every > 0) & ~both).sum()))
 
 
-def one_armed_by_chance(strata: Codes, probability: Floats, cluster: NDArray[np.int64] | None) -> tuple[float, float]:
-    """Mean and standard deviation of the number of rows in strata with one arm, where the arms are drawn.
+def one_armed_by_chance(
+    strata: Codes, probability: Floats, cluster: NDArray[np.int64] | None, *, draws: int, seed: int
+) -> NDArray[np.int64]:
+    """How many rows lie in strata with one arm, where the arms are drawn, shape (draws,).
 
     Args:
         probability: of treatment, shape (n,).
         cluster: rows that are given their arm together, shape (n,).
     """
-    # Within a stratum a cluster is one draw.
-    draw = np.arange(len(strata)) if cluster is None else cluster
-    first = np.unique(np.column_stack([strata, draw]), axis=0, return_index=True)[1]
-    sizes = np.bincount(strata)
-    with np.errstate(divide="ignore"):
-        alike = sum(
-            np.exp(np.bincount(strata[first], weights=np.log(of[first]))) for of in (probability, 1 - probability)
-        )
-    mean, variance = float(sizes @ alike), float(sizes**2 @ (alike * (1 - alike)))
-    return mean, sqrt(max(0.0, variance))
+    rng = np.random.default_rng(seed)
+    unit = np.arange(len(strata)) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    units = int(unit.max()) + 1
+    found = [~common_support(strata, (rng.random(units)[unit] < probability)).kept for _ in range(draws)]
+    return np.array([int(alone.sum()) for alone in found], dtype=np.int64)
 
 
 def _bin(column: Column, bins: int) -> Codes:

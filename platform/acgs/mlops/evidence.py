@@ -181,12 +181,14 @@ class ReleaseEvidence:
         """From when on attempts at other files of the model count too; None: never."""
         if draft.rules.attempts_of == "files":
             return None
-        promoted = [
-            deployment.created_at
-            for deployment in self.deployments.of_model(draft.facts.name)
-            if deployment.kind is DeploymentKind.PROMOTION and deployment.status is DeploymentStatus.DEPLOYED
-        ]
-        return max(promoted, default="")
+        since, seen = "", set[str]()
+        for deployment in reversed(self.deployments.of_model(draft.facts.name)):
+            if deployment.kind is DeploymentKind.PROMOTION and deployment.status is DeploymentStatus.DEPLOYED:
+                files = self.registry.get(f"{deployment.model}@{deployment.version}").facts.artifact_digest
+                # What was live before goes out again on its old documents: no new try was judged for it.
+                since = since if files in seen else deployment.created_at
+                seen.add(files)
+        return since
 
     def _give_back(self, draft: _Draft, number: int, reason: str) -> None:
         self.attempts.give_back(draft.attempt, number, reason=reason[:_LONGEST_REASON])

@@ -4,8 +4,8 @@ Attempt k of the same files is judged with an error budget of alpha / (k (k + 1)
 so that files that are worse than they may be pass any one check in any attempt with a probability of at most alpha,
 however the attempts depend on each other (union bound; spending alpha over looks: Lan and DeMets 1983).
 
-One changed byte makes other files. Where the policy says `attempts_of: model`, all that was tried of a model since its
-last promotion began counts together: the chance that any of it passes a check wrongly is at most alpha.
+One changed byte makes other files. Where the policy says `attempts_of: model`, all that was tried of a model since the
+last promotion of new files began counts together: the chance that any of it passes a check wrongly is at most alpha.
 
 An attempt counts as soon as an outcome was looked at, whatever the verdict: who asks again for want of rows has seen
 how it stands. One in which nothing was measured (the version does not load, its process dies) spends nothing.

@@ -9,12 +9,13 @@ from math import ceil
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.registry.model_version import VersionFacts
 from acgs.release.evidence import Evidence, Forecasts, LatencyPairs, QualityPairs, Split, System
 from acgs.release.staging.answers import Answers, ask_all, right
-from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
+from acgs.release.staging.held_out import HeldOutRow, distinct_rows, independent_units, rows_digest
 from acgs.release.staging.performance import as_numbers, closeness, is_regression, span_of
 from acgs.serving.served import ServedVersion
 from acgs.statistics.evidence import Floats
@@ -66,14 +67,14 @@ def _quality(rows: Sequence[HeldOutRow], before: Answers, after: Answers) -> Qua
     for row in rows:
         for name in row.slices:
             slices.setdefault(name, []).append(row.id)
-    grouped = any(row.group is not None for row in rows)
+    units = independent_units(rows)
     return QualityPairs(
         metric="closeness" if numeric else "accuracy",
         queries=tuple(row.id for row in rows),
         baseline=_scores(rows, before, numeric=numeric),
         candidate=_scores(rows, after, numeric=numeric),
         slices={name: tuple(members) for name, members in slices.items()},
-        clusters=tuple(row.group or f"row {row.id}" for row in rows) if grouped else None,
+        clusters=None if len(set(units)) == len(rows) else units,
     )
 
 
@@ -87,28 +88,54 @@ def _scores(rows: Sequence[HeldOutRow], answers: Answers, *, numeric: bool) -> F
 def _latency(
     baseline: ServedVersion, candidate: ServedVersion, inputs: Sequence[Any], *, seed: int, timed: int, seconds: float
 ) -> LatencyPairs | None:
-    """Milliseconds of the same requests; None where one of the two does not answer all."""
+    """Milliseconds of the same requests; None where the candidate does not answer all that the baseline answers.
+
+    One input is one request, in whatever context it was held out. What the baseline refuses cannot be compared.
+    """
+    inputs = list({orjson.dumps(value, option=orjson.OPT_SORT_KEYS): value for value in inputs}.values())
     draw = np.random.default_rng(seed)
     # In rounds, so that no row is left out while another comes again.
-    rows = np.concatenate([draw.permutation(len(inputs)) for _ in range(ceil(timed / len(inputs)))])[:timed]
-    chosen = [inputs[row] for row in rows]
-    first = draw.random(timed) < 0.5
-    times: tuple[list[float], list[float]] = ([], [])
+    rows = np.concatenate([draw.permutation(len(inputs)) for _ in range(ceil(timed / len(inputs)))])[:timed].tolist()
+    first = (draw.random(timed) < 0.5).tolist()
+    pairs: dict[int, list[tuple[float, float] | None]] = {}
     try:
-        for value in chosen[:_WARM_UP]:
-            _seconds(baseline, value)
-            _seconds(candidate, value)
+        for row in rows[:_WARM_UP]:
+            _pair(baseline, candidate, inputs[row], baseline_first=True)
         ends = time.monotonic() + seconds
-        for value, baseline_first in zip(chosen, first, strict=True):
+        for row, baseline_first in zip(rows, first, strict=True):
             if time.monotonic() > ends:
                 break
-            order = (0, 1) if baseline_first else (1, 0)
-            for place in order:
-                times[place].append(_seconds((baseline, candidate)[place], value) * 1000)
+            if None not in pairs.setdefault(row, []):
+                pairs[row].append(_pair(baseline, candidate, inputs[row], baseline_first=baseline_first))
     except AcgsError:
         return None
-    repeats = tuple(rows[: len(times[0])].tolist())
-    return LatencyPairs(baseline_ms=np.array(times[0]), candidate_ms=np.array(times[1]), repeats=repeats)
+    times = [(row, pair) for row, found in pairs.items() if None not in found for pair in found if pair is not None]
+    if not times:
+        return None
+    before, after = np.array([pair for _, pair in times]).T
+    return LatencyPairs(baseline_ms=before, candidate_ms=after, repeats=tuple(row for row, _ in times))
+
+
+def _pair(
+    baseline: ServedVersion, candidate: ServedVersion, value: Any, *, baseline_first: bool
+) -> tuple[float, float] | None:
+    """Milliseconds of both; None where the baseline gives no answer.
+
+    Raises:
+        AcgsError: the candidate alone gives none.
+    """
+    taken: dict[int, float] = {}
+    refusals: dict[int, AcgsError] = {}
+    for side in (0, 1) if baseline_first else (1, 0):
+        try:
+            taken[side] = _seconds((baseline, candidate)[side], value) * 1000
+        except AcgsError as error:
+            refusals[side] = error
+    if 0 in refusals:
+        return None
+    if 1 in refusals:
+        raise refusals[1]
+    return taken[0], taken[1]
 
 
 def _seconds(served: ServedVersion, value: Any) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from math import log, sqrt
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from acgs.errors import InvalidInputError
+from acgs.statistics.betting import betting_bounds
 from acgs.statistics.evidence import CONFIDENCE, InsufficientDataError, sample, share
 
 Z_95 = 1.959963984540054
@@ -56,6 +58,35 @@ def proportion_upper(successes: int, n: int, *, confidence: float = CONFIDENCE) 
     if n == 0:
         raise InsufficientDataError("a proportion of nothing has no bound; collect data", field="n")
     return 1.0 if successes == n else float(beta.ppf(confidence, successes + 1, n - successes))
+
+
+def clustered_share(
+    successes: ArrayLike, clusters: ArrayLike, *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Lower and upper bound of a share of rows that stand in clusters, each one-sided at `confidence`.
+
+    Where each stands alone these are Clopper's and Pearson's. Else each cluster's sum is bounded by betting, with every
+    cluster as large as the largest, so that it holds however alike the rows of one are.
+
+    Args:
+        successes: 0 or 1, shape (n,).
+        clusters: any labels, shape (n,).
+
+    Raises:
+        InsufficientDataError: no rows.
+    """
+    values, member = sample(successes, "successes"), np.unique(np.asarray(clusters), return_inverse=True)[1]
+    n, sizes = len(values), np.bincount(member)
+    good = int(values.sum())
+    if len(sizes) == n:
+        lower = 1 - proportion_upper(n - good, n, confidence=confidence)
+        return lower, proportion_upper(good, n, confidence=confidence)
+    largest = int(sizes.max())
+    scale = largest * len(sizes) / n
+    hits, misses = (np.bincount(member, weights=each) / largest for each in (values, 1 - values))
+    most_missed = betting_bounds(misses, 0.0, 1.0, alpha=1 - confidence)[1] * scale
+    most = betting_bounds(hits, 0.0, 1.0, alpha=1 - confidence)[1] * scale
+    return max(0.0, 1 - most_missed), min(1.0, most)
 
 
 def disagreement_lower(deltas: ArrayLike, *, span: float = 1.0, confidence: float = CONFIDENCE) -> float:

@@ -90,8 +90,20 @@ def test_all_that_is_tried_of_a_model_until_its_next_promotion_can_be_made_to_co
     manager.adopt_release_policy(ReleasePolicy(every_model=ModelRules(attempts_of="model")))
     versions = [train(manager, logistic(strength)) for strength in (1.0, 0.9, 0.8)]
     assert [staged(manager, *version).attempt for version in versions[:2]] == [1, 2]
-    manager.deploy_model("triage", versions[1][0], plan=RampPlan(steps=(100,), watch_seconds=0))
+    at_once = RampPlan(steps=(100,), watch_seconds=0)
+    first, second = versions[0][0], versions[1][0]
+    manager.deploy_model("triage", second, plan=at_once)
     assert staged(manager, *versions[2]).attempt == 1
+    # Going to and fro between what was live already begins nothing anew.
+    held_out = versions[0][1]
+    for live in (first, second):
+        manager.check_contract("triage", live, data=held_out, margins=MARGINS, waived={"calibration": "few rows"})
+        manager.deploy_model("triage", live, plan=at_once)
+    fourth = train(manager, logistic(0.7))
+    assert staged(manager, *fourth).attempt == 1
+    manager.check_contract("triage", first, data=held_out, margins=MARGINS, waived={"calibration": "few rows"})
+    manager.deploy_model("triage", first, plan=at_once)
+    assert staged(manager, *train(manager, logistic(0.6))).attempt == 2
 
 
 class Meeting(MeasuringHere):

@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from acgs.errors import InvalidInputError
 from acgs.statistics.bounds import (
     Z_95,
+    clustered_share,
     disagreement_lower,
     empirical_bernstein_lower,
     proportion_upper,
@@ -121,3 +122,19 @@ def test_bounds_without_data_or_outside_their_range_are_refused() -> None:
         disagreement_lower([0.0, float("nan")])
     with pytest.raises(InvalidInputError, match="between 0 and n"):
         proportion_upper(4, 3)
+
+
+def test_a_share_of_rows_in_clusters_is_bounded_by_clusters_whatever_their_sizes() -> None:
+    rng = np.random.default_rng(0)
+    missed = 0
+    for _ in range(200):
+        sizes = rng.integers(1, 9, 40)
+        good = np.repeat(rng.random(40) < 0.8, sizes)
+        lower, upper = clustered_share(good, np.repeat(np.arange(40), sizes), confidence=0.95)
+        assert 0 <= lower <= good.mean() <= upper <= 1
+        missed += lower > 0.8
+    assert missed <= 10
+    alone = rng.random(60) < 0.8
+    lower, upper = clustered_share(alone, np.arange(60))
+    assert upper == proportion_upper(int(alone.sum()), 60)
+    assert lower == pytest.approx(1 - proportion_upper(60 - int(alone.sum()), 60))

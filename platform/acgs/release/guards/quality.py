@@ -22,6 +22,8 @@ SLICE_MARGIN: Final = -0.01
 """A slice may lose up to one point of nDCG@10."""
 FEW_CHANGED: Final = "few changed"
 """Begins the name of the bounds where too few queries changed for a bootstrap."""
+MATERIAL: Final = 0.01
+"""A query counts as changed from this delta on, or from the margin where that is wider."""
 FEWEST_QUERIES: Final = 50
 FEWEST_QUERIES_OF_A_SLICE: Final = 30
 
@@ -47,7 +49,9 @@ class QualityHolds(MeasuringGuard):
 
     def read(self, evidence: Evidence, budget: ErrorBudget) -> Reading:
         """Bound the mean delta, and judge."""
-        deltas, bounds = quality_bounds(evidence.quality, self.slice_name, budget.confidence, evidence.seed)
+        deltas, bounds = quality_bounds(
+            evidence.quality, self.slice_name, budget.confidence, evidence.seed, material=max(MATERIAL, -self.margin)
+        )
         holds, breaks = bounds.lower >= self.margin, bounds.upper < self.margin
         if bounds.method.startswith(FEW_CHANGED):
             # So few queries changed that their spread says nothing of power: what counts is what the bounds rule out.
@@ -121,13 +125,17 @@ class EverySliceHolds(Guard):
 
 
 def quality_bounds(
-    pairs: QualityPairs | None, slice_name: str | None, confidence: float, seed: int
+    pairs: QualityPairs | None, slice_name: str | None, confidence: float, seed: int, *, material: float = MATERIAL
 ) -> tuple[Floats, Bounds]:
     """Deltas of a slice's queries (all for None) and the bounds of their mean, by the BCa bootstrap.
 
     Of a few changed queries resampling learns nothing: it would take what it has not seen for impossible. There the
-    share of changed ones is bounded (Clopper and Pearson 1934), as if each went all the way; and where queries stand
-    for themselves their mean by betting (Waudby-Smith and Ramdas 2024), half of the error for each.
+    share of changed ones is bounded (Clopper and Pearson 1934), as if each went all the way; and their mean by betting
+    (Waudby-Smith and Ramdas 2024), half of the error for each. Queries that share a user or a template count once, as
+    if all such clusters were as large as the largest.
+
+    Args:
+        material: least delta of a changed query.
 
     Raises:
         InsufficientDataError: too few queries for any bound.
@@ -136,15 +144,16 @@ def quality_bounds(
     members = pairs.members(slice_name)
     deltas, clusters = pairs.deltas[members], pairs.cluster_numbers()
     clusters = np.arange(len(members)) if clusters is None else clusters[members]
-    changed, units = len(np.unique(clusters[deltas != 0])), len(np.unique(clusters))
-    alone = units == len(members)
+    clusters = np.unique(clusters, return_inverse=True)[1]
+    sizes, large = np.bincount(clusters), abs(deltas) >= material
+    changed, units, alone = len(np.unique(clusters[large])), len(sizes), len(sizes) == len(members)
     if changed >= FEWEST:
         return deltas, paired_bca(deltas, confidence=confidence, clusters=None if alone else clusters, seed=seed)
-    method = f"{FEW_CHANGED} ({changed}): clopper-pearson"
-    if not alone:
-        reach = proportion_upper(changed, units, confidence=confidence)
-        return deltas, Bounds(float(deltas.mean()), -reach, reach, confidence, len(deltas), units, method)
-    reach = proportion_upper(changed, units, confidence=(1 + confidence) / 2)
-    low, high = betting_bounds(deltas, -1.0, 1.0, alpha=(1 - confidence) / 2)
-    lower, upper = max(low, -reach), min(high, reach)
-    return deltas, Bounds(float(deltas.mean()), lower, upper, confidence, len(deltas), units, f"{method}, betting")
+    largest, half = int(sizes.max()), (1 + confidence) / 2
+    scale = largest * units / len(members)
+    reach = proportion_upper(changed, units, confidence=half) * scale + abs(deltas[~large]).max(initial=0.0)
+    sums = np.bincount(clusters, weights=deltas) / largest
+    low, high = betting_bounds(sums, -1.0, 1.0, alpha=1 - half)
+    lower, upper = max(low * scale, -reach, -1.0), min(high * scale, reach, 1.0)
+    method = f"{FEW_CHANGED} ({changed}): clopper-pearson, betting"
+    return deltas, Bounds(float(deltas.mean()), lower, upper, confidence, len(deltas), units, method)

@@ -9,8 +9,8 @@ from acgs.errors import AcgsError
 from acgs.governance.decision import Governor
 from acgs.release.staging.answers import Answers
 from acgs.release.staging.finding import ValidationResult, at_least, could_not_run
-from acgs.release.staging.held_out import HeldOutRow
-from acgs.statistics.bounds import proportion_upper
+from acgs.release.staging.held_out import HeldOutRow, independent_units
+from acgs.statistics.bounds import clustered_share
 from acgs.statistics.evidence import CONFIDENCE
 
 STATEMENT: Final = "statement"
@@ -30,25 +30,23 @@ def check_compliance(
 ) -> ValidationResult:
     """Judge every answer as text, in its row's domain and context. Uncertain, or no answer, is not compliant.
 
-    A prediction that is no text is put into the sentence that the package gives (`metadata.statement`, with
-    '{prediction}' in it); without one there is nothing that governance could read.
+    A text is judged as it is served. A prediction that is none is put into the sentence that the package gives
+    (`metadata.statement`, with '{prediction}' in it); without one there is nothing that governance could read.
     """
     template = metadata.get(STATEMENT)
     texts = [_text(value, template) for value in answers.values]
-    judged = [(row, text) for row, text in zip(answers.rows, texts, strict=True) if text is not None]
-    unreadable = len(texts) - len(judged)
-    if not judged:
+    if not any(texts):
         return could_not_run(
             _TYPE, _MEASURE, f"the answers are no text; give metadata.{STATEMENT} with {PLACE} in model.json"
         )
-    verdicts = [_verdict(governor, row, text) for row, text in judged]
-    tally = Counter(verdicts)
-    n = len(texts)
-    complied, distinct = tally["comply"], len({text for _, text in judged})
-    lower = 1 - proportion_upper(n - complied, n, confidence=confidence)
-    upper = proportion_upper(complied, n, confidence=confidence)
+    verdicts = [text and _verdict(governor, row, text) for row, text in zip(answers.rows, texts, strict=True)]
+    tally = Counter(found for found in verdicts if found is not None)
+    n, unreadable = len(texts), verdicts.count(None)
+    complied, distinct = tally["comply"], len({text for text in texts if text is not None})
+    good = [float(found == "comply") for found in verdicts]
+    lower, upper = clustered_share(good, independent_units(answers.rows), confidence=confidence)
     verdict = at_least(lower, upper, limit)
-    bad = [row.id for (row, _), found in zip(judged, verdicts, strict=True) if found != "comply"]
+    bad = [row.id for row, found in zip(answers.rows, verdicts, strict=True) if found not in (None, "comply")]
     return ValidationResult(
         validation_type=_TYPE,
         measure=_MEASURE,
@@ -71,11 +69,12 @@ def check_compliance(
 
 
 def _text(value: Any, template: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(template, str) and PLACE in template:
+    if isinstance(value, str):
+        # Whoever made the package could talk anything harmless by the sentence around it.
+        return value if value.strip() else None
+    if value is not None and isinstance(template, str) and PLACE in template:
         return template.replace(PLACE, str(value))
-    return value if isinstance(value, str) and value.strip() else None
+    return None
 
 
 def _verdict(governor: Governor, row: HeldOutRow, text: str) -> str:

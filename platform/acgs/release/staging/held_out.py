@@ -12,6 +12,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acgs.errors import InvalidInputError, first_fault
+from acgs.release.evidence import Name
 
 MAX_ROWS: Final = 1_000_000
 
@@ -24,7 +25,7 @@ class HeldOutRow(BaseModel):
     id: Annotated[str, Field(min_length=1, max_length=256)]
     input: Any
     label: Any = None
-    slices: tuple[Annotated[str, Field(min_length=1, max_length=80)], ...] = ()
+    slices: tuple[Name, ...] = ()
     group: str | None = Field(None, description="person or template that rows share; such rows are no independent ones")
     domain: str = "general"
     context: dict[str, Any] = {}
@@ -69,6 +70,15 @@ def distinct_rows(rows: Sequence[HeldOutRow]) -> list[HeldOutRow]:
         asked = [row.input, row.label, row.domain, row.context]
         kept.setdefault(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), row)
     return list(kept.values())
+
+
+def independent_units(rows: Sequence[HeldOutRow]) -> tuple[str, ...]:
+    """What each row is a finding about: its group, else its input, which the model answers alike in any context."""
+    return tuple(f"group {row.group}" if row.group is not None else f"input {_digest(row.input)}" for row in rows)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def rows_digest(rows: Sequence[HeldOutRow]) -> str:

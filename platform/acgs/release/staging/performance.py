@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acgs.errors import InvalidInputError
 from acgs.release.attempts import resamples_for
 from acgs.release.staging.answers import Answers, right
 from acgs.release.staging.finding import ValidationResult, at_least, could_not_run
-from acgs.statistics.bounds import proportion_upper
+from acgs.release.staging.held_out import independent_units
+from acgs.statistics.bounds import clustered_share
 from acgs.statistics.evidence import CONFIDENCE, Floats
 
 CLASSIFICATION: Final = ("accuracy", "precision", "recall", "f1")
@@ -21,6 +23,8 @@ REGRESSION: Final = ("r2", "closeness")
 """Closeness: 1 - |error| / (the labels' 5 % to 95 % span), not below 0."""
 MAX_CLASSES: Final = 1000
 FEWEST: Final = 30
+FEWEST_RESAMPLED: Final = 20
+"""Units, and rows of each class, below which bootstrap bounds cover too little."""
 _TYPE: Final = "performance_metrics"
 _DRAWS_AT_ONCE: Final = 4_000_000
 
@@ -33,7 +37,8 @@ def check_performance(
     Raises:
         InvalidInputError: a metric that is not known, or that does not fit labels of this kind.
     """
-    pairs = [(row.label, value) for row, value in answers.labelled()]
+    labelled = answers.labelled()
+    pairs = [(row.label, value) for row, value in labelled]
     if len(pairs) < FEWEST:
         return [
             could_not_run(_TYPE, name, f"{len(pairs)} labelled rows are fewer than {FEWEST}", n=len(pairs))
@@ -47,7 +52,8 @@ def check_performance(
                 f"{name} is no metric for these labels; choose of {', '.join(known)}", field="metrics"
             )
     read = _regression if numeric else _classification
-    how = _How(seed, confidence)
+    units = np.unique(independent_units([row for row, _ in labelled]), return_inverse=True)[1]
+    how = _How(seed, confidence, units.astype(np.int64))
     return [read(name, pairs, limit, how) for name, limit in limits.items()]
 
 
@@ -80,11 +86,25 @@ class _How:
 
     seed: int
     confidence: float
+    units: NDArray[np.int64]
+    """What each pair is a finding about, shape (n,): whole units are resampled."""
 
     @property
     def resamples(self) -> int:
         """See `resamples_for`."""
         return resamples_for(self.confidence)
+
+    def weights(self, width: int) -> Iterator[NDArray[np.int64]]:
+        """How often each unit is drawn, shape (some resamples, units).
+
+        Args:
+            width: numbers that are worked out from each resample.
+        """
+        rng, units = np.random.default_rng(self.seed), int(self.units.max()) + 1
+        portion = max(1, _DRAWS_AT_ONCE // max(width, units))
+        for start in range(0, self.resamples, portion):
+            size = min(portion, self.resamples - start)
+            yield rng.multinomial(units, np.full(units, 1 / units), size=size).astype(np.int64)
 
     def bounds(self, drawn: Floats) -> tuple[float, float]:
         """One-sided bounds from resampled figures."""
@@ -95,25 +115,32 @@ class _How:
 def _classification(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, how: _How) -> ValidationResult:
     n = len(pairs)
     if name == "accuracy":
-        good = sum(right(label, value) for label, value in pairs)
-        lower = 1 - proportion_upper(n - good, n, confidence=how.confidence)
-        upper = proportion_upper(good, n, confidence=how.confidence)
-        return _result(name, good / n, (lower, upper), limit, n, method="Clopper-Pearson")
+        good = [float(right(label, value)) for label, value in pairs]
+        bounds = clustered_share(good, how.units, confidence=how.confidence)
+        alone = int(how.units.max()) + 1 == n
+        return _result(name, sum(good) / n, bounds, limit, n, method="Clopper-Pearson" if alone else "betting")
     classes = {name: number for number, name in enumerate(sorted({repr(label) for label, _ in pairs}))}
     if len(classes) > MAX_CLASSES:
         return could_not_run(_TYPE, name, f"more than {MAX_CLASSES} different labels are no classes", n=n)
     # An answer that is no class of the labels is a class of its own, which is never right.
     other = len(classes)
-    cells = np.zeros((other + 1, other + 1), dtype=np.int64)
-    for label, value in pairs:
-        cells[classes[repr(label)], classes.get(repr(value), other)] += 1
-    score = float(_macro(cells[None], name)[0])
-    rng, drawn = np.random.default_rng(how.seed), []
-    portion = max(1, _DRAWS_AT_ONCE // cells.size)
-    for start in range(0, how.resamples, portion):
-        tables = rng.multinomial(n, cells.ravel() / n, size=min(portion, how.resamples - start))
-        drawn.append(_macro(tables.reshape(-1, *cells.shape), name))
-    return _result(name, score, how.bounds(np.concatenate(drawn)), limit, n, method="bootstrap")
+    said = np.array([[classes[repr(label)], classes.get(repr(value), other)] for label, value in pairs])
+    rarest = int(np.bincount(said[:, 0]).min())
+    if rarest < FEWEST_RESAMPLED:
+        why = f"the rarest class has {rarest} rows, and each needs {FEWEST_RESAMPLED} for a mean over classes"
+        return could_not_run(_TYPE, name, why, n=n)
+    # Of the table only the cells that occur; each unit's part of them.
+    side = other + 1
+    cells, cell = np.unique(said @ (side, 1), return_inverse=True)
+    parts = np.zeros((int(how.units.max()) + 1, len(cells)))
+    np.add.at(parts, (how.units, cell), 1)
+
+    def measure(weights: NDArray[np.int64]) -> Floats:
+        tables = np.zeros((len(weights), side * side), dtype=np.int64)
+        tables[:, cells] = weights @ parts
+        return _macro(tables.reshape(-1, side, side), name)
+
+    return _resampled(name, measure, side * side, limit, how)
 
 
 def _macro(tables: np.ndarray[Any, np.dtype[np.int64]], name: str) -> Floats:
@@ -140,21 +167,39 @@ def _regression(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, how: 
     if name == "r2" and np.isnan(values).any():
         missing = int(np.isnan(values).sum())
         return could_not_run(_TYPE, name, f"{missing} rows have no number for an answer", n=n)
+    centred = labels - labels.mean()
     near, errors = closeness(labels, values, span_of(labels)), (values - labels) ** 2
+    columns = (np.ones(n), near, np.nan_to_num(errors), centred, centred**2)
+    parts = np.stack([np.bincount(how.units, weights=column) for column in columns], axis=1)
 
-    def measure(rows: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
+    def measure(weights: NDArray[np.int64]) -> Floats:
+        totals = weights @ parts
+        nearness, error, mean, square = (totals[:, 1:] / totals[:, :1]).T
         if name == "closeness":
-            found: Floats = near[rows].mean(axis=1)
-            return found
-        spread = labels[rows].var(axis=1)
-        explained: Floats = 1 - errors[rows].mean(axis=1) / np.where(spread > 0, spread, np.inf)
+            return np.asarray(nearness)
+        spread = square - mean**2
+        explained: Floats = 1 - error / np.where(spread > 0, spread, np.inf)
         return explained
 
-    rng, portion = np.random.default_rng(how.seed), max(1, _DRAWS_AT_ONCE // n)
-    sizes = [min(portion, how.resamples - start) for start in range(0, how.resamples, portion)]
-    drawn = [measure(rng.integers(0, n, size=(size, n))) for size in sizes]
-    score = float(measure(np.arange(n)[None])[0])
-    return _result(name, score, how.bounds(np.concatenate(drawn)), limit, n, method="bootstrap")
+    return _resampled(name, measure, len(columns), limit, how)
+
+
+def _resampled(
+    name: str, measure: Callable[[NDArray[np.int64]], Floats], width: int, limit: float, how: _How
+) -> ValidationResult:
+    """A figure with percentile bootstrap bounds.
+
+    Args:
+        measure: the figure from how often each unit counts, shape (resamples, units) to (resamples,).
+        width: numbers that it works out from each.
+    """
+    units = int(how.units.max()) + 1
+    if units < FEWEST_RESAMPLED:
+        why = f"the rows are of {units} groups or inputs, and a bootstrap needs {FEWEST_RESAMPLED}"
+        return could_not_run(_TYPE, name, why, n=len(how.units))
+    score = float(measure(np.ones((1, units), dtype=np.int64))[0])
+    drawn = np.concatenate([measure(weights) for weights in how.weights(width)])
+    return _result(name, score, how.bounds(drawn), limit, len(how.units), method="bootstrap")
 
 
 def _result(

@@ -32,7 +32,7 @@ def check_response_time(
     """Ask `limits.requests` times, more if the p95's bound needs them, one input a request; judge mean and p95.
 
     Inputs are asked in turns. An input that comes again is no new one: the mean's bounds resample whole inputs, and the
-    p95's hold for requests and for inputs.
+    p95 is judged by the first time that each is asked.
 
     The model is asked by one thread at a time, as a slot does, so that waiting counts. Network and router come on top;
     they are measured when the version takes traffic.
@@ -95,12 +95,10 @@ def _mean(seconds: Floats, asked: Numbers, limits: StagingLimits, confidence: fl
 
 def _p95(seconds: Floats, asked: Numbers, limits: StagingLimits, confidence: float) -> ValidationResult:
     limit, n = limits.p95_response_seconds, len(seconds)
-    slow = seconds > limit
-    # An input is slow if it mostly is: what it costs decides then, and not the moment at which it was asked.
-    slow_inputs = np.bincount(asked, weights=slow) * 2 >= np.bincount(asked)
-    counted = [(int(each.sum()), len(each)) for each in (slow, slow_inputs)]
-    most = max(proportion_upper(bad, of, confidence=confidence) for bad, of in counted)
-    least = min(1 - proportion_upper(of - bad, of, confidence=confidence) for bad, of in counted)
+    first = seconds[: int(asked.max()) + 1]
+    slow, rows = int((first > limit).sum()), len(first)
+    most = proportion_upper(slow, rows, confidence=confidence)
+    least = 1 - proportion_upper(rows - slow, rows, confidence=confidence)
     good, bad = most <= P95_MISSES, least > P95_MISSES
     p95 = float(np.quantile(seconds, 0.95))
     return ValidationResult(
@@ -110,12 +108,8 @@ def _p95(seconds: Floats, asked: Numbers, limits: StagingLimits, confidence: flo
         score=p95,
         limit=limit,
         unit="s",
-        n=n,
-        reason=f"the p95 is {p95 * 1000:.1f} ms; at most {most:.3f} of all requests take more than {limit:g} s "
-        f"({confidence * 100:.4g} %, {n} requests of {len(slow_inputs)} rows; of each {fewest_requests(confidence)} or "
-        "more are needed)",
-        details={
-            "slower_than_limit": counted[0][0],
-            "method": "Clopper-Pearson on the shares of slow requests and rows",
-        },
+        n=rows,
+        reason=f"the p95 of {n} requests is {p95 * 1000:.1f} ms; at most {most:.3f} of all rows take more than "
+        f"{limit:g} s ({confidence * 100:.4g} %, {rows} rows; {fewest_requests(confidence)} or more are needed)",
+        details={"slower_than_limit": slow, "method": "Clopper-Pearson on the share of slow rows"},
     )

@@ -98,7 +98,7 @@ def test_a_few_lucky_queries_pass_nothing(evidence_with: Build) -> None:
 def test_users_of_whom_none_sees_a_change_count_once_each(evidence_with: Build) -> None:
     users = [f"u{number // 10}" for number in range(400)]
     evidence = evidence_with(quality=_pairs(np.zeros(400), clusters=users))
-    assert QualityHolds("quality").check(evidence).bound == pytest.approx(-(1 - 0.05 ** (1 / 40)))
+    assert QualityHolds("quality").check(evidence).bound == pytest.approx(-(1 - 0.025 ** (1 / 40)))
 
 
 def test_a_slice_that_loses_stops_a_candidate_that_gains_on_the_whole(evidence_with: Build) -> None:
@@ -146,6 +146,28 @@ def test_a_candidate_that_answers_alike_is_judged_by_what_so_many_queries_rule_o
 ) -> None:
     guard = QualityHolds("quality", margin=margin, expected=expected)
     assert guard.check(evidence_with(quality=_pairs(np.zeros(n)))).verdict == verdict
+
+
+def test_a_small_change_of_every_row_does_not_hide_that_rare_losses_were_not_seen() -> None:
+    everywhere = np.where(np.arange(50) % 2 == 0, 0.001, -0.001)
+    _, bounds = quality_bounds(QualityPairs.model_validate(_pairs(everywhere)), None, 0.95, 0, material=0.02)
+    _, nowhere = quality_bounds(QualityPairs.model_validate(_pairs(np.zeros(50))), None, 0.95, 0)
+    assert bounds.lower < -0.05
+    assert bounds.lower == pytest.approx(nowhere.lower, abs=0.002)
+
+
+def test_few_changed_clusters_count_as_if_each_were_the_largest() -> None:
+    """Of 300 users a few have twenty rows, and one in ten of these loses all."""
+    rng = np.random.default_rng(0)
+    passed = 0
+    for number in range(100):
+        sizes = np.where(rng.random(300) < 0.05, 20, 1)
+        lost = (rng.random(300) < 0.1) & (sizes > 1)
+        deltas = np.repeat(np.where(lost, -0.5, 0.0), sizes)
+        users = [f"u{unit}" for unit in np.repeat(np.arange(300), sizes)]
+        _, bounds = quality_bounds(QualityPairs.model_validate(_pairs(deltas, clusters=users)), None, 0.95, number)
+        passed += bounds.lower > -0.5 * 0.05 * 0.1 * 20 / 1.95
+    assert passed <= 5
 
 
 def test_bounds_of_few_changed_queries_hold_and_do_not_count_each_as_lost_whole() -> None:
