@@ -15,6 +15,7 @@ import numpy as np
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.files import write_atomic
 from acgs.mlops.manager import MLOpsManager
+from acgs.release.staging.compliance import SENTENCE
 from acgs.security.roles import Permission
 from acgs.serving.packing import pack_lightgbm, pack_sklearn
 
@@ -22,7 +23,6 @@ FEWEST_ROWS: Final = 20
 PROBES: Final = 3
 HELD_OUT_FOLDER: Final = "held-out"
 _Array = np.ndarray[Any, Any]
-STATEMENT: Final = "The answer of the model is {prediction}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def train_and_version_model(
     estimator: Any | Literal["lightgbm"] | None = None,
     held_out_share: float = 0.25,
     seed: int = 0,
-    statement: str = STATEMENT,
+    statement: str = SENTENCE,
     manager: MLOpsManager | None = None,
     **create: Any,
 ) -> TrainedVersion:
@@ -53,7 +53,7 @@ def train_and_version_model(
         name: the model's.
         estimator: any scikit-learn estimator that is not fitted yet, or 'lightgbm'; default: a gradient-boosted tree.
         held_out_share: of the rows that are kept back, drawn with `seed`; classes keep their shares.
-        statement: the sentence in which governance reads an answer, with '{prediction}' in it.
+        statement: the sentence in which governance reads an answer that is no text, with '{prediction}' in it.
         create: see `MLOpsManager.create_model_version`.
 
     Raises:

@@ -151,6 +151,14 @@ def test_a_text_is_judged_as_it_is_served_and_not_in_the_sentence_of_its_package
     assert (wrapped.score, wrapped.verdict) == (alone.score, alone.verdict) == (0.0, Verdict.FAIL)
 
 
+def test_the_name_of_a_class_is_judged_within_a_sentence_that_is_the_platforms_own(governor: Governor) -> None:
+    rows = [HeldOutRow(id=str(i), input=i) for i in range(80)]
+    statement = {"statement": "We will not {prediction} anybody, and the library is open."}
+    for name, complies in (("setosa", 1.0), ("Kill everyone now", 0.0)):
+        found = check_compliance(answered(rows, [name] * 80), governor, limit=0.95, metadata=statement)
+        assert found.score == complies
+
+
 def test_rows_of_one_group_or_input_are_one_finding(governor: Governor) -> None:
     """Twenty groups of twenty rows, each answered wholly right or wholly wrong."""
     right = np.repeat(np.arange(20) < 17, 20)
