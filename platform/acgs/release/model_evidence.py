@@ -9,13 +9,12 @@ from math import ceil
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.registry.model_version import VersionFacts
 from acgs.release.evidence import Evidence, Forecasts, LatencyPairs, QualityPairs, Split, System
 from acgs.release.staging.answers import Answers, ask_all, right
-from acgs.release.staging.held_out import HeldOutRow, distinct_rows, independent_units, rows_digest
+from acgs.release.staging.held_out import HeldOutRow, distinct_inputs, distinct_rows, independent_units, rows_digest
 from acgs.release.staging.performance import as_numbers, closeness, is_regression, span_of
 from acgs.serving.served import ServedVersion
 from acgs.statistics.evidence import Floats
@@ -55,7 +54,7 @@ def compare(
         seed=seed,
         quality=_quality(labelled, before, after),
         latency=_latency(
-            baseline[1], candidate[1], [row.input for row in rows], seed=seed, timed=timed, seconds=timed_seconds
+            baseline[1], candidate[1], distinct_inputs(rows), seed=seed, timed=timed, seconds=timed_seconds
         ),
         forecasts=_forecasts(candidate[1], labelled),
     )
@@ -90,9 +89,8 @@ def _latency(
 ) -> LatencyPairs | None:
     """Milliseconds of the same requests; None where the candidate does not answer all that the baseline answers.
 
-    One input is one request, in whatever context it was held out. What the baseline refuses cannot be compared.
+    What the baseline refuses cannot be compared.
     """
-    inputs = list({orjson.dumps(value, option=orjson.OPT_SORT_KEYS): value for value in inputs}.values())
     draw = np.random.default_rng(seed)
     # In rounds, so that no row is left out while another comes again.
     rows = np.concatenate([draw.permutation(len(inputs)) for _ in range(ceil(timed / len(inputs)))])[:timed].tolist()

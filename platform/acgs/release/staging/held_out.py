@@ -72,6 +72,11 @@ def distinct_rows(rows: Sequence[HeldOutRow]) -> list[HeldOutRow]:
     return list(kept.values())
 
 
+def distinct_inputs(rows: Sequence[HeldOutRow]) -> list[Any]:
+    """What a model can be asked: one input is one request, in whatever context it was held out."""
+    return list({_digest(row.input): row.input for row in rows}.values())
+
+
 def independent_units(rows: Sequence[HeldOutRow]) -> tuple[str, ...]:
     """What each row is a finding about: its group, else its input, which the model answers alike in any context."""
     return tuple(f"group {row.group}" if row.group is not None else f"input {_digest(row.input)}" for row in rows)

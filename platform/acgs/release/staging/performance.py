@@ -94,17 +94,23 @@ class _How:
         """See `resamples_for`."""
         return resamples_for(self.confidence)
 
-    def weights(self, width: int) -> Iterator[NDArray[np.int64]]:
-        """How often each unit is drawn, shape (some resamples, units).
+    @property
+    def alone(self) -> bool:
+        """Whether each pair is a finding of its own."""
+        return int(self.units.max()) + 1 == len(self.units)
+
+    def weights(self, kinds: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
+        """How often each kind of unit is drawn, shape (some resamples, kinds).
 
         Args:
+            kinds: units of each kind, shape (kinds,).
             width: numbers that are worked out from each resample.
         """
-        rng, units = np.random.default_rng(self.seed), int(self.units.max()) + 1
-        portion = max(1, _DRAWS_AT_ONCE // max(width, units))
+        rng, units = np.random.default_rng(self.seed), int(kinds.sum())
+        portion = max(1, _DRAWS_AT_ONCE // max(width, len(kinds)))
         for start in range(0, self.resamples, portion):
             size = min(portion, self.resamples - start)
-            yield rng.multinomial(units, np.full(units, 1 / units), size=size).astype(np.int64)
+            yield rng.multinomial(units, kinds / units, size=size).astype(np.int64)
 
     def bounds(self, drawn: Floats) -> tuple[float, float]:
         """One-sided bounds from resampled figures."""
@@ -117,8 +123,9 @@ def _classification(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, h
     if name == "accuracy":
         good = [float(right(label, value)) for label, value in pairs]
         bounds = clustered_share(good, how.units, confidence=how.confidence)
-        alone = int(how.units.max()) + 1 == n
-        return _result(name, sum(good) / n, bounds, limit, n, method="Clopper-Pearson" if alone else "betting")
+        return _result(name, sum(good) / n, bounds, limit, n, method="Clopper-Pearson" if how.alone else "betting")
+    from scipy.sparse import csr_array
+
     classes = {name: number for number, name in enumerate(sorted({repr(label) for label, _ in pairs}))}
     if len(classes) > MAX_CLASSES:
         return could_not_run(_TYPE, name, f"more than {MAX_CLASSES} different labels are no classes", n=n)
@@ -129,18 +136,18 @@ def _classification(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, h
     if rarest < FEWEST_RESAMPLED:
         why = f"the rarest class has {rarest} rows, and each needs {FEWEST_RESAMPLED} for a mean over classes"
         return could_not_run(_TYPE, name, why, n=n)
-    # Of the table only the cells that occur; each unit's part of them.
     side = other + 1
-    cells, cell = np.unique(said @ (side, 1), return_inverse=True)
-    parts = np.zeros((int(how.units.max()) + 1, len(cells)))
-    np.add.at(parts, (how.units, cell), 1)
+    cells, cell, counts = np.unique(said @ (side, 1), return_inverse=True, return_counts=True)
+    # Of pairs that stand alone those in one cell are of a kind; else each unit is one, with its part of each cell.
+    parts = csr_array((np.ones(n), (how.units, cell)), shape=(int(how.units.max()) + 1, len(cells)))
 
-    def measure(weights: NDArray[np.int64]) -> Floats:
-        tables = np.zeros((len(weights), side * side), dtype=np.int64)
-        tables[:, cells] = weights @ parts
+    def measure(drawn: NDArray[np.int64]) -> Floats:
+        tables = np.zeros((len(drawn), side * side), dtype=np.int64)
+        tables[:, cells] = drawn if how.alone else (parts.T @ drawn.T).T
         return _macro(tables.reshape(-1, side, side), name)
 
-    return _resampled(name, measure, side * side, limit, how)
+    kinds = counts if how.alone else np.ones(parts.shape[0], dtype=np.int64)
+    return _resampled(name, measure, kinds, limit, how, width=side * side)
 
 
 def _macro(tables: np.ndarray[Any, np.dtype[np.int64]], name: str) -> Floats:
@@ -181,24 +188,32 @@ def _regression(name: str, pairs: Sequence[tuple[Any, Any]], limit: float, how: 
         explained: Floats = 1 - error / np.where(spread > 0, spread, np.inf)
         return explained
 
-    return _resampled(name, measure, len(columns), limit, how)
+    kinds = np.ones(len(parts), dtype=np.int64)
+    return _resampled(name, measure, kinds, limit, how, width=len(columns))
 
 
 def _resampled(
-    name: str, measure: Callable[[NDArray[np.int64]], Floats], width: int, limit: float, how: _How
+    name: str,
+    measure: Callable[[NDArray[np.int64]], Floats],
+    kinds: NDArray[np.int64],
+    limit: float,
+    how: _How,
+    *,
+    width: int,
 ) -> ValidationResult:
     """A figure with percentile bootstrap bounds.
 
     Args:
-        measure: the figure from how often each unit counts, shape (resamples, units) to (resamples,).
-        width: numbers that it works out from each.
+        measure: the figure from how often each kind of unit was drawn, shape (resamples, kinds) to (resamples,).
+        kinds: units of each kind, shape (kinds,).
+        width: numbers that it works out from each resample.
     """
-    units = int(how.units.max()) + 1
+    units = int(kinds.sum())
     if units < FEWEST_RESAMPLED:
         why = f"the rows are of {units} groups or inputs, and a bootstrap needs {FEWEST_RESAMPLED}"
         return could_not_run(_TYPE, name, why, n=len(how.units))
-    score = float(measure(np.ones((1, units), dtype=np.int64))[0])
-    drawn = np.concatenate([measure(weights) for weights in how.weights(width)])
+    score = float(measure(kinds[None])[0])
+    drawn = np.concatenate([measure(weights) for weights in how.weights(kinds, width)])
     return _result(name, score, how.bounds(drawn), limit, len(how.units), method="bootstrap")
 
 

@@ -12,7 +12,7 @@ from acgs.release.staging.answers import ask_all
 from acgs.release.staging.compliance import check_compliance
 from acgs.release.staging.finding import ValidationResult, ValidationType, could_not_run, overall
 from acgs.release.staging.health import load_and_check
-from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
+from acgs.release.staging.held_out import HeldOutRow, distinct_inputs, distinct_rows, rows_digest
 from acgs.release.staging.integration import check_integration
 from acgs.release.staging.limits import StagingLimits
 from acgs.release.staging.performance import check_performance
@@ -98,7 +98,7 @@ def _judge(
     told: Told,
 ) -> list[ValidationResult]:
     metadata: dict[str, Any] = served.package.descriptor.metadata
-    inputs = [row.input for row in rows]
+    inputs = distinct_inputs(rows)
     told(f"asking it for {len(rows)} held-out rows")
     answers = ask_all(served, rows)
     results = check_performance(answers, limits.metrics, seed=limits.seed, confidence=confidence)
