@@ -79,8 +79,10 @@ def check_overlap(overlap: Overlap, plan: AuditPlan) -> list[Check]:
 
 def check_support(comparison: Comparison, plan: AuditPlan) -> Check:
     """The share of rows that had to be dropped; where propensities were logged, rows that by them cannot be."""
-    if comparison.table.propensity is not None:
-        return _check_arms_drawn(comparison, plan)
+    if comparison.table.propensity is not None and comparison.one_armed:
+        drawn = _check_arms_drawn(comparison, plan)
+        if drawn.verdict is not Verdict.PASS:
+            return drawn
     return _demand(
         "common_support",
         comparison.dropped_share <= plan.most_dropped,

@@ -130,6 +130,20 @@ def test_an_experiment_in_many_small_strata_is_accepted_though_some_have_one_arm
     assert report.one_armed_strata
 
 
+def test_logged_propensities_do_not_excuse_trimming_most_of_the_log_away() -> None:
+    rng = np.random.default_rng(0)
+    chance = np.where(rng.random(2000) < 0.7, 0.05, 0.5)
+    treated = rng.random(2000) < chance
+    columns = {
+        "treatment": treated.astype(float),
+        "outcome": treated + rng.standard_normal(2000),
+        "chance": np.where(treated, chance, 1 - chance),
+    }
+    report = measure(table_of(columns, propensity="chance"), QUICK.model_copy(update={"trim": 0.1}))
+    assert "common_support" in _failed(report)
+    assert report.dropped_share == pytest.approx(0.7, abs=0.05)
+
+
 def test_logged_propensities_do_not_excuse_strata_that_have_one_arm_by_rule() -> None:
     rng = np.random.default_rng(0)
     cell = rng.integers(0, 40, 800)
