@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import ThreadpoolController
 
+from acgs.retrieval.harvest import search_ms
 from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, build_graph
 
 WIDTH = 384
@@ -65,8 +66,8 @@ def measure(name: str, vectors: Singles, queries: Singles) -> dict[str, Any]:
         pair: list[tuple[str, ExactSearch | GraphSearch]] = [("exact", exact), ("graph", search)]
         with threads.limit(limits=1):
             for label, searcher in pair if turn % 2 else pair[::-1]:
-                times[label].append(_ms(searcher, query))
-        times["all cores"].append(_ms(exact, query))
+                times[label].append(search_ms(searcher, query, 10))
+        times["all cores"].append(search_ms(exact, query, 10))
     figures = {label: np.percentile(values, [50, 99]).tolist() for label, values in times.items()}
     return {
         "vectors": name,
@@ -79,12 +80,6 @@ def measure(name: str, vectors: Singles, queries: Singles) -> dict[str, Any]:
         "ratio": figures["exact"][0] / figures["graph"][0],
         "ratio, all cores": figures["all cores"][0] / figures["graph"][0],
     }
-
-
-def _ms(searcher: ExactSearch | GraphSearch, query: Singles) -> float:
-    begun = time.perf_counter()
-    searcher.nearest(query, 10)
-    return (time.perf_counter() - begun) * 1e3
 
 
 def main() -> None:

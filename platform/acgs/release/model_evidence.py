@@ -95,7 +95,8 @@ def _latency(
     # In rounds, so that no row is left out while another comes again.
     rows = np.concatenate([draw.permutation(len(inputs)) for _ in range(ceil(timed / len(inputs)))])[:timed].tolist()
     first = (draw.random(timed) < 0.5).tolist()
-    pairs: dict[int, list[tuple[float, float] | None]] = {}
+    times: list[tuple[int, float, float]] = []
+    refused: set[int] = set()
     try:
         for row in rows[:_WARM_UP]:
             _pair(baseline, candidate, inputs[row], baseline_first=True)
@@ -103,15 +104,20 @@ def _latency(
         for row, baseline_first in zip(rows, first, strict=True):
             if time.monotonic() > ends:
                 break
-            if None not in pairs.setdefault(row, []):
-                pairs[row].append(_pair(baseline, candidate, inputs[row], baseline_first=baseline_first))
+            if row in refused:
+                continue
+            pair = _pair(baseline, candidate, inputs[row], baseline_first=baseline_first)
+            if pair is None:
+                refused.add(row)
+            else:
+                times.append((row, *pair))
     except AcgsError:
         return None
-    times = [(row, pair) for row, found in pairs.items() if None not in found for pair in found if pair is not None]
-    if not times:
+    kept = [taken for taken in times if taken[0] not in refused]
+    if not kept:
         return None
-    before, after = np.array([pair for _, pair in times]).T
-    return LatencyPairs(baseline_ms=before, candidate_ms=after, repeats=tuple(row for row, _ in times))
+    repeats, before, after = zip(*kept, strict=True)
+    return LatencyPairs(baseline_ms=np.array(before), candidate_ms=np.array(after), repeats=repeats)
 
 
 def _pair(

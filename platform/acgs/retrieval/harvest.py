@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from acgs.errors import InvalidInputError
 from acgs.retrieval.index import Index
-from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, build_graph, load_graph
+from acgs.retrieval.vectors import ExactSearch, GraphOptions, GraphSearch, NearestSearch, build_graph, load_graph
 from acgs.statistics.evidence import Floats
 
 Singles = NDArray[np.float32]
@@ -138,11 +138,11 @@ class Harvest:
     def exact_ms(self) -> Floats:
         """Times of exact search over the queries with one thread, as searches are served, shape (queries,)."""
         with threadpool_limits(1):
-            return np.array([_timed(self._exact, query, RECALL_AT) for query in self._queries])
+            return np.array([search_ms(self._exact, query, RECALL_AT) for query in self._queries])
 
     def _cold(self, setting: Setting) -> Floats:
         graph = self._open(setting, cold=True)
-        return np.array([_timed(graph, query, setting.topk) for query in self._queries])
+        return np.array([search_ms(graph, query, setting.topk) for query in self._queries])
 
     def _round(self, graph: GraphSearch, base: GraphSearch, setting: Setting) -> tuple[Floats, Floats]:
         mine: list[float] = []
@@ -151,7 +151,7 @@ class Harvest:
             pair = ((graph, setting.topk, mine), (base, self.baseline.topk, theirs))
             # Who goes first changes from query to query, so that neither always finds the caches warm.
             for search, topk, times in pair if number % 2 else pair[::-1]:
-                times.append(_timed(search, query, topk))
+                times.append(search_ms(search, query, topk))
         return np.array(mine), np.array(theirs)
 
     def _open(self, setting: Setting, *, cold: bool) -> GraphSearch:
@@ -235,7 +235,8 @@ def enough_ef(index: Index, queries: Sequence[Singles], topk: int, *, least_reca
     return steps[-1]
 
 
-def _timed(search: ExactSearch | GraphSearch, query: Singles, k: int) -> float:
+def search_ms(search: NearestSearch, query: Singles, k: int) -> float:
+    """Milliseconds of one search."""
     started = time.perf_counter()
     search.nearest(query, k)
     return (time.perf_counter() - started) * 1e3

@@ -129,6 +129,24 @@ def betting_bounds(values: ArrayLike, low: float, high: float, *, alpha: float =
     return _edge(data, low, high, alpha, "above"), _edge(data, low, high, alpha, "below")
 
 
+def clustered_betting_bounds(
+    values: ArrayLike, clusters: NDArray[np.int64], low: float, high: float, *, alpha: float = ALPHA
+) -> tuple[float, float]:
+    """`betting_bounds` of the mean of rows that stand in clusters, by bets on the clusters' sums.
+
+    Every cluster counts as large as the largest, so that it holds however alike the rows of one are.
+
+    Args:
+        values: shape (n,), in [low, high], which holds 0.
+        clusters: numbers from 0, none left out, shape (n,).
+    """
+    data, sizes = sample(values, "values"), np.bincount(clusters)
+    largest = int(sizes.max())
+    scale = largest * len(sizes) / len(data)
+    lower, upper = betting_bounds(np.bincount(clusters, weights=data) / largest, low, high, alpha=alpha)
+    return lower * scale, upper * scale
+
+
 def _edge(data: Floats, low: float, high: float, alpha: float, alternative: Alternative) -> float:
     """The wealth falls as the tried mean moves towards the data, so the last rejected mean is found by bisection."""
     rejected, kept = (low, high) if alternative == "above" else (high, low)

@@ -149,8 +149,7 @@ def quantile_confidence(confidence: float, quantile: float, units: int) -> float
     """The confidence at which to read percentile bounds of a quantile's change, so that they hold at `confidence`.
 
     With fewer than 20 units beyond the quantile the resamples reach too little further than what was seen, and bounds
-    at 95 % miss up to 10 times in 100; half of the error is spent then. Up to 8 times remain (simulated: lognormal
-    times, of which a few are several times as long), and 13 where times jump at the quantile itself.
+    miss too often; half of the error is spent then. Where the values jump at the quantile itself that is not enough.
 
     Raises:
         InsufficientDataError: fewer than 5 units are expected beyond the quantile.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from acgs.errors import InvalidInputError
-from acgs.statistics.betting import betting_bounds
+from acgs.statistics.betting import clustered_betting_bounds
 from acgs.statistics.evidence import CONFIDENCE, InsufficientDataError, sample, share
 
 Z_95 = 1.959963984540054
@@ -65,8 +65,7 @@ def clustered_share(
 ) -> tuple[float, float]:
     """Lower and upper bound of a share of rows that stand in clusters, each one-sided at `confidence`.
 
-    Where each stands alone these are Clopper's and Pearson's. Else each cluster's sum is bounded by betting, with every
-    cluster as large as the largest, so that it holds however alike the rows of one are.
+    Where each stands alone these are Clopper's and Pearson's, else those of `clustered_betting_bounds`.
 
     Args:
         successes: 0 or 1, shape (n,).
@@ -81,11 +80,9 @@ def clustered_share(
     if len(sizes) == n:
         lower = 1 - proportion_upper(n - good, n, confidence=confidence)
         return lower, proportion_upper(good, n, confidence=confidence)
-    largest = int(sizes.max())
-    scale = largest * len(sizes) / n
-    hits, misses = (np.bincount(member, weights=each) / largest for each in (values, 1 - values))
-    most_missed = betting_bounds(misses, 0.0, 1.0, alpha=1 - confidence)[1] * scale
-    most = betting_bounds(hits, 0.0, 1.0, alpha=1 - confidence)[1] * scale
+    most_missed, most = (
+        clustered_betting_bounds(each, member, 0.0, 1.0, alpha=1 - confidence)[1] for each in (1 - values, values)
+    )
     return max(0.0, 1 - most_missed), min(1.0, most)
 
 

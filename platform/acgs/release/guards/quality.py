@@ -10,7 +10,7 @@ import numpy as np
 from acgs.release.evidence import Evidence, QualityPairs
 from acgs.release.guards.composition import AllOf
 from acgs.release.guards.guard import DEFAULT_BUDGET, ErrorBudget, Guard, GuardResult, MeasuringGuard, Reading
-from acgs.statistics.betting import betting_bounds
+from acgs.statistics.betting import clustered_betting_bounds
 from acgs.statistics.bootstrap import FEWEST, Bounds, paired_bca
 from acgs.statistics.bounds import proportion_upper
 from acgs.statistics.evidence import Floats, Verdict
@@ -149,11 +149,9 @@ def quality_bounds(
     changed, units, alone = len(np.unique(clusters[large])), len(sizes), len(sizes) == len(members)
     if changed >= FEWEST:
         return deltas, paired_bca(deltas, confidence=confidence, clusters=None if alone else clusters, seed=seed)
-    largest, half = int(sizes.max()), (1 + confidence) / 2
-    scale = largest * units / len(members)
+    half, scale = (1 + confidence) / 2, int(sizes.max()) * units / len(members)
     reach = proportion_upper(changed, units, confidence=half) * scale + abs(deltas[~large]).max(initial=0.0)
-    sums = np.bincount(clusters, weights=deltas) / largest
-    low, high = betting_bounds(sums, -1.0, 1.0, alpha=1 - half)
-    lower, upper = max(low * scale, -reach, -1.0), min(high * scale, reach, 1.0)
+    low, high = clustered_betting_bounds(deltas, clusters, -1.0, 1.0, alpha=1 - half)
+    lower, upper = max(low, -reach, -1.0), min(high, reach, 1.0)
     method = f"{FEW_CHANGED} ({changed}): clopper-pearson, betting"
     return deltas, Bounds(float(deltas.mean()), lower, upper, confidence, len(deltas), units, method)

@@ -21,7 +21,6 @@ from acgs.statistics.bootstrap import paired_bca
 from acgs.statistics.bounds import proportion_upper
 from acgs.statistics.evidence import CONFIDENCE, Floats, InsufficientDataError, Verdict
 
-Numbers = NDArray[np.int64]
 P95_MISSES: Final = 0.05
 _TYPE: Final = "response_time"
 
@@ -43,7 +42,10 @@ def check_response_time(
         result = could_not_run(_TYPE, "requests under load", f"{failures} of {requests} requests failed")
         return [result.model_copy(update={"verdict": Verdict.FAIL, "n": requests})]
     asked = np.arange(requests) % len(inputs)
-    return [_mean(np.array(seconds), asked, limits, confidence), _p95(np.array(seconds), asked, limits, confidence)]
+    return [
+        _mean(np.array(seconds), asked, limits, confidence),
+        _p95(np.array(seconds), len(inputs), limits, confidence),
+    ]
 
 
 def fewest_requests(confidence: float) -> int:
@@ -71,7 +73,7 @@ def _ask_under_load(
     return [seconds for seconds in lasted if seconds is not None], sum(seconds is None for seconds in lasted)
 
 
-def _mean(seconds: Floats, asked: Numbers, limits: StagingLimits, confidence: float) -> ValidationResult:
+def _mean(seconds: Floats, asked: NDArray[np.int64], limits: StagingLimits, confidence: float) -> ValidationResult:
     try:
         bounds = paired_bca(seconds, confidence=confidence, clusters=asked, seed=limits.seed)
     except InsufficientDataError as error:
@@ -93,9 +95,9 @@ def _mean(seconds: Floats, asked: Numbers, limits: StagingLimits, confidence: fl
     )
 
 
-def _p95(seconds: Floats, asked: Numbers, limits: StagingLimits, confidence: float) -> ValidationResult:
+def _p95(seconds: Floats, inputs: int, limits: StagingLimits, confidence: float) -> ValidationResult:
     limit, n = limits.p95_response_seconds, len(seconds)
-    first = seconds[: int(asked.max()) + 1]
+    first = seconds[:inputs]
     slow, rows = int((first > limit).sum()), len(first)
     most = proportion_upper(slow, rows, confidence=confidence)
     least = 1 - proportion_upper(rows - slow, rows, confidence=confidence)

@@ -132,21 +132,21 @@ def _lower(found: Findings, name: str) -> float | None:
 def _latency(found: Findings) -> dict[str, Any]:
     replayed, pairs = found.replayed, found.evidence.latency
     assert pairs is not None  # every run replays
-    before, after = (float(np.quantile(side, 0.95)) for side in (pairs.baseline_ms, pairs.candidate_ms))
     sides = {
         "t0": replayed.baseline_ms,
         "t1": replayed.candidate_ms,
         "t0_wall": replayed.baseline_wall_ms,
         "t1_wall": replayed.candidate_wall_ms,
     }
+    figures = {
+        name: dict(zip(("p50", "p95", "p99"), np.quantile(values, [0.5, 0.95, 0.99]).tolist(), strict=True))
+        for name, values in sides.items()
+    }
     return {
         "requests": len(replayed.baseline_ms),
         "queries": pairs.requests,
-        **{
-            name: dict(zip(("p50", "p95", "p99"), np.quantile(values, [0.5, 0.95, 0.99]).tolist(), strict=True))
-            for name, values in sides.items()
-        },
-        "p95_change": after - before,
+        **figures,
+        "p95_change": figures["t1"]["p95"] - figures["t0"]["p95"],
         "p95_change_ucb95": _most_p95_change(pairs, found.plan.seed),
     }
 
