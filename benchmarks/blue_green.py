@@ -39,6 +39,7 @@ MODEL = "constant"
 VALUES = {"1.0.0": 1.0, "2.0.0": 2.0}
 BODY = json.dumps({"instances": [[0.5, 0.5]]}).encode()
 HEADERS = {"content-type": "application/json"}
+ROUTES = {"no-op": "/noop/", "predict": f"/models/{MODEL}/predict"}
 TARGET_RATE = 200.0
 SHARE_OF_CAPACITY = 0.7
 """Above it an open loop only measures its own queue."""
@@ -137,10 +138,10 @@ def _routers(replicas: list[ReplicaState]) -> int:
 
 
 async def one(session: aiohttp.ClientSession, observed: Observed) -> None:
-    """One request."""
+    """One prediction."""
     started = time.perf_counter()
     try:
-        async with session.post(f"/models/{MODEL}/predict", data=BODY, headers=HEADERS) as response:
+        async with session.post(ROUTES["predict"], data=BODY, headers=HEADERS) as response:
             body = await response.json()
     except (aiohttp.ClientError, TimeoutError) as error:
         observed.statuses[type(error).__name__] += 1
@@ -161,18 +162,21 @@ def mixed(observed: Observed, live_by_epoch: dict[int, Slot]) -> int:
     )
 
 
-async def capacity(url: str, seconds: float, clients: int) -> float:
+async def capacity(url: str, route: str, seconds: float, clients: int) -> float:
     """Requests a second of callers that wait for their answers."""
-    observed = Observed()
+    answered = 0
     async with _session(url) as session:
         ends = time.perf_counter() + seconds
 
         async def caller() -> None:
+            nonlocal answered
             while time.perf_counter() < ends:
-                await one(session, observed)
+                async with session.post(route, data=BODY, headers=HEADERS) as response:
+                    await response.read()
+                    answered += response.status == 200
 
         await asyncio.gather(*(caller() for _ in range(clients)))
-    return len(observed.seconds) / seconds
+    return answered / seconds
 
 
 async def under_load(
@@ -222,12 +226,11 @@ def _session(url: str) -> aiohttp.ClientSession:
 def overhead(url: str, rounds: int) -> dict[str, list[float]]:
     """Seconds of a prediction and of a no-op, call by call; the order alternates."""
     samples: dict[str, list[float]] = {"no-op": [], "predict": []}
-    routes = {"no-op": "/noop/", "predict": f"/models/{MODEL}/predict"}
     with httpx.Client(base_url=url, timeout=60, headers=HEADERS) as client:
         for turn in range(rounds + 50):
-            for name in list(routes)[:: 1 if turn % 2 else -1]:
+            for name in list(ROUTES)[:: 1 if turn % 2 else -1]:
                 started = time.perf_counter()
-                client.post(routes[name], content=BODY).raise_for_status()
+                client.post(ROUTES[name], content=BODY).raise_for_status()
                 if turn >= 50:  # the first calls warm up
                     samples[name].append(time.perf_counter() - started)
     return samples
@@ -246,13 +249,15 @@ def measure(cluster: LocalCluster, options: argparse.Namespace) -> dict[str, Any
         "no_op_p50_ms": p50[0], "no_op_p99_ms": p99[0], "predict_p50_ms": p50[1], "predict_p99_ms": p99[1],
         "added_p50_ms": p50[1] - p50[0], "ratio_p50": p50[1] / p50[0],
     }  # fmt: skip
-    at_most = asyncio.run(capacity(cluster.url, options.capacity_seconds, clients=16))
+    no_op_at_most, at_most = (
+        asyncio.run(capacity(cluster.url, route, options.capacity_seconds, clients=16)) for route in ROUTES.values()
+    )
     rate = min(options.rate, SHARE_OF_CAPACITY * at_most)
     observed, flips, sent = asyncio.run(under_load(cluster.url, release, rate, options.responses, options.flips))
     flip50, flip99 = percentiles(flips)
     load50, load99 = percentiles(observed.seconds)
     result["load"] = {
-        "capacity_per_second": at_most, "aimed_per_second": rate, "sent_per_second": sent,
+        "no_op_capacity_per_second": no_op_at_most, "capacity_per_second": at_most, "aimed_per_second": rate, "sent_per_second": sent,
         "responses": sum(observed.statuses.values()), "late": observed.late, "p50_ms": load50, "p99_ms": load99,
         "failed": sum(count for status, count in observed.statuses.items() if status != "200"),
         "statuses": dict(observed.statuses), "mixed": mixed(observed, release.live_by_epoch),

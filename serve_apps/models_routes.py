@@ -27,9 +27,30 @@ def build_app(replica: RouterReplica, describe: Describe, guards: Sequence[Depen
     """The application. `guards` are dependencies that stand before every route: tokens and roles."""
     app = FastAPI(title="ACGS models", docs_url=None, redoc_url=None, dependencies=list(guards))
     install(app)
+    # In the order of how often they are asked for: routes are tried one after the other.
+    _add_prediction(app, replica)
     _add_service_routes(app, replica)
-    _add_model_routes(app, replica, describe)
+    _add_model(app, replica, describe)
     return app
+
+
+def _add_prediction(app: FastAPI, replica: RouterReplica) -> None:
+    @app.post("/{name}/predict", responses=error_responses(400, 404, 413, 422, 429, 500, 503),
+              openapi_extra=request_body(PredictRequest))  # fmt: skip
+    async def predict(name: Name, request: Request) -> Response:
+        """Ask the version that the routing table names for this caller."""
+        caller = caller_of(request)
+        try:
+            body = await read_json(request, replica.max_body_bytes)
+            replica.admit(caller)
+            session = request.headers.get(SESSION_HEADER, "")[:MAX_SESSION_CHARS]
+            answer = await replica.predict(name, session or caller, validated(PredictRequest, body))
+            response = Response(answer, 200, None, JSON)
+        except AcgsError as error:
+            replica.metrics.refused(name, error.code)
+            response = error_response(error)
+        response.headers[EPOCH_HEADER] = str(replica.table.epoch)
+        return response
 
 
 def _add_service_routes(app: FastAPI, replica: RouterReplica) -> None:
@@ -51,7 +72,7 @@ def _add_service_routes(app: FastAPI, replica: RouterReplica) -> None:
         return Response(replica.metrics.exposition(), 200, None, "text/plain; version=0.0.4")
 
 
-def _add_model_routes(app: FastAPI, replica: RouterReplica, describe: Describe) -> None:
+def _add_model(app: FastAPI, replica: RouterReplica, describe: Describe) -> None:
     @app.get("/{name}", responses=error_responses(404, 422, 503))
     async def model(name: Name) -> Response:
         """One model: kind and schemas of the versions in its slots."""
@@ -59,23 +80,6 @@ def _add_model_routes(app: FastAPI, replica: RouterReplica, describe: Describe) 
         for slot in [slot for slot, held in found["slots"].items() if held is not None]:
             found["slots"][slot] |= await describe(slot, name, found["slots"][slot]["version"])
         return _json(found)
-
-    @app.post("/{name}/predict", responses=error_responses(400, 404, 413, 422, 429, 500, 503),
-              openapi_extra=request_body(PredictRequest))  # fmt: skip
-    async def predict(name: Name, request: Request) -> Response:
-        """Ask the version that the routing table names for this caller."""
-        caller = caller_of(request)
-        try:
-            body = await read_json(request, replica.max_body_bytes)
-            replica.admit(caller)
-            session = request.headers.get(SESSION_HEADER, "")[:MAX_SESSION_CHARS]
-            answer = await replica.predict(name, session or caller, validated(PredictRequest, body))
-            response = Response(answer, 200, None, JSON)
-        except AcgsError as error:
-            replica.metrics.refused(name, error.code)
-            response = error_response(error)
-        response.headers[EPOCH_HEADER] = str(replica.table.epoch)
-        return response
 
 
 def _json(value: dict[str, Any], status: int = 200) -> Response:

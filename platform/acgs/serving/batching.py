@@ -1,14 +1,15 @@
 """One thread per loaded version: requests that wait while the model works go through it together.
 
 Nobody waits for a batch to fill. A request that finds the model idle is answered at once; the busier the model, the
-larger its batches.
+larger its batches. A model that takes less time than the way to its thread and back may be asked without it.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +20,12 @@ from acgs.serving.served import ServedVersion
 
 MAX_JOINED: Final = 256
 """Instances that go through a model at once, where several requests are joined."""
+QUICK_SECONDS: Final = 5e-4
+"""About what it costs to hand a request to a thread and its answer back, on a busy machine."""
+_MEMORY: Final = 16
+"""Calls over which the usual time is a running mean."""
+_UNKNOWN_SECONDS: Final = 1.0
+"""What a model is taken to need at first: some 120 quick answers show that it is quick."""
 
 
 class RetiredError(UnavailableError):
@@ -37,11 +44,15 @@ class _Job:
 class Worker:
     """Asks one version from a thread of its own."""
 
-    def __init__(self, served: ServedVersion) -> None:
+    def __init__(self, served: ServedVersion, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.served = served
+        self._clock = clock
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._retired = False
+        self._model = threading.Lock()
+        """Held by whoever asks the model."""
+        self._usual_seconds = _UNKNOWN_SECONDS
         name = f"model-{served.model}-{served.version}"
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -54,10 +65,25 @@ class Worker:
         """
         job = _Job(instances, parameters)
         with self._lock:
-            if self._retired:
-                raise RetiredError(f"version {self.served.version} has left the slot")
+            self._require_held()
             self._jobs.put(job)
         return job.answer
+
+    def ask_here(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Predictions | None:
+        """The answer, worked out in the calling thread; None where the model is busy, or not known to be quick.
+
+        Raises:
+            AcgsError: as `submit` and its answer.
+        """
+        if self._usual_seconds > QUICK_SECONDS or not self._model.acquire(blocking=False):
+            return None
+        try:
+            # Read while the model is held, so that it cannot be let go in the meantime.
+            self._require_held()
+            self.served.check(instances)
+            return self._predicted(instances, parameters)
+        finally:
+            self._model.release()
 
     def retire(self) -> None:
         """Take nothing more. What was taken is answered first; then the model is let go, by its own thread."""
@@ -74,10 +100,23 @@ class Worker:
     def _work(self) -> None:
         while (first := self._jobs.get()) is not None:
             jobs, ended = self._gathered(first)
-            self._answer([job for job in jobs if self._checked(job)])
+            with self._model:
+                self._answer([job for job in jobs if self._checked(job)])
             if ended:
                 break
-        self.served.close()
+        with self._model:
+            self.served.close()
+
+    def _require_held(self) -> None:
+        if self._retired:
+            raise RetiredError(f"version {self.served.version} has left the slot")
+
+    def _predicted(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Predictions:
+        started = self._clock()
+        try:
+            return self.served.predict(instances, parameters)
+        finally:
+            self._usual_seconds += (self._clock() - started - self._usual_seconds) / _MEMORY
 
     def _gathered(self, first: _Job) -> tuple[list[_Job], bool]:
         """The jobs that wait and may go together with the first; whether the end was among them."""
@@ -121,7 +160,7 @@ class Worker:
         """Ask for a whole group. False where several were joined and the model refused: it may be one job's fault."""
         joined = [instance for job in group for instance in job.instances]
         try:
-            found = self.served.predict(joined, group[0].parameters)
+            found = self._predicted(joined, group[0].parameters)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller must hear of it and the thread go on
             if len(group) > 1:
                 return False

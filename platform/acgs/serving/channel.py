@@ -11,9 +11,9 @@ import os
 import shutil
 import struct
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from acgs.errors import UnavailableError
 from acgs.serving.desk import Desk, Reply, ReplyKind
@@ -31,6 +31,51 @@ _KINDS: Final = tuple(ReplyKind)
 _CLOSE_SECONDS: Final = 10.0
 
 
+class _Frames(asyncio.Protocol):
+    """A connection that is cut into frames. Streams would wake a task for each; here a frame is taken as it arrives."""
+
+    def __init__(self, taken: Callable[[_Frames, int, bytes], None], ended: Callable[[_Frames], None]) -> None:
+        self._taken = taken
+        self._ended = ended
+        self._buffer = bytearray()
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's are none by their class
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        buffer = self._buffer
+        buffer += data
+        begin = 0
+        while len(buffer) - begin >= _HEAD.size:
+            length, number = _HEAD.unpack_from(buffer, begin)
+            if length > MAX_FRAME_BYTES:
+                self.close()
+                return
+            end = begin + _HEAD.size + length
+            if len(buffer) < end:
+                break
+            self._taken(self, number, bytes(buffer[begin + _HEAD.size : end]))
+            begin = end
+        del buffer[:begin]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self._ended(self)
+
+    def send(self, number: int, frame: bytes) -> None:
+        """Send a frame; one for a connection that is gone is dropped."""
+        if self._transport is not None:
+            self._transport.write(_HEAD.pack(len(frame), number) + frame)
+
+    def close(self) -> None:
+        """Send what was given, then close."""
+        if self._transport is not None:
+            self._transport.close()
+
+
 class ChannelServer:
     """Answers on a socket file for a desk."""
 
@@ -39,7 +84,7 @@ class ChannelServer:
         self._folder = Path()
         self._server: asyncio.Server | None = None
         self._answers: set[asyncio.Task[None]] = set()
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: set[_Frames] = set()
 
     @property
     def answering(self) -> int:
@@ -50,7 +95,7 @@ class ChannelServer:
         """Listen; the path of the socket file."""
         self._folder = Path(tempfile.mkdtemp(prefix="acgs-slot-"))  # for its owner only
         path = self._folder / "socket"
-        self._server = await asyncio.start_unix_server(self._serve, path)
+        self._server = await asyncio.get_running_loop().create_unix_server(self._connection, path)
         return str(path)
 
     async def close(self) -> None:
@@ -60,46 +105,38 @@ class ChannelServer:
         self._server.close()
         if self._answers:
             await asyncio.wait(self._answers, timeout=_CLOSE_SECONDS)
-        for writer in self._connections:
-            writer.close()
+        for connection in list(self._connections):
+            connection.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
-        try:
-            while True:
-                number, frame = await _read(reader)
-                task = asyncio.create_task(self._answer(number, frame, writer))
-                self._answers.add(task)
-                task.add_done_callback(self._answers.discard)
-        except (asyncio.IncompleteReadError, OSError):
-            pass  # the router has gone
-        finally:
-            self._connections.discard(writer)
-            writer.close()
+    def _connection(self) -> _Frames:
+        connection = _Frames(self._take, self._connections.discard)
+        self._connections.add(connection)
+        return connection
 
-    async def _answer(self, number: int, frame: bytes, writer: asyncio.StreamWriter) -> None:
+    def _take(self, connection: _Frames, number: int, frame: bytes) -> None:
+        task = asyncio.create_task(self._answer(connection, number, frame))
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _answer(self, connection: _Frames, number: int, frame: bytes) -> None:
         model_length, version_length = _QUESTION.unpack_from(frame)
         model_end = _QUESTION.size + model_length
         version_end = model_end + version_length
         model, version = frame[_QUESTION.size : model_end].decode(), frame[model_end:version_end].decode()
         reply = await self._desk.ask(model, version, frame[version_end:])
         name = reply.version.encode()
-        head = _REPLY.pack(_KINDS.index(reply.kind), len(name))
-        with suppress(OSError):
-            _write(writer, number, head + name + reply.body)
-            await writer.drain()
+        connection.send(number, _REPLY.pack(_KINDS.index(reply.kind), len(name)) + name + reply.body)
 
 
 class Channel:
     """A router's end of one connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
+    def __init__(self) -> None:
+        self._connection = _Frames(self._take, self._give_up)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._number = 0
         self.lost = False
-        self._reading = asyncio.create_task(self._read_replies(reader))
 
     @classmethod
     async def connect(cls, path: str) -> Channel:
@@ -110,7 +147,9 @@ class Channel:
         """
         if Path(path).stat().st_uid != os.getuid():
             raise PermissionError(f"{path} belongs to another user")
-        return cls(*await asyncio.open_unix_connection(path))
+        channel = cls()
+        await asyncio.get_running_loop().create_unix_connection(lambda: channel._connection, path)
+        return channel
 
     @property
     def outstanding(self) -> int:
@@ -131,44 +170,25 @@ class Channel:
         self._waiting[number] = answer
         names = (model.encode(), version.encode())
         try:
-            _write(self._writer, number, _QUESTION.pack(*map(len, names)) + b"".join(names) + question)
+            self._connection.send(number, _QUESTION.pack(*map(len, names)) + b"".join(names) + question)
             return await answer
         finally:
             self._waiting.pop(number, None)
 
     def close(self) -> None:
         """Give the connection up; who waits is told."""
-        self._reading.cancel()
-        self._give_up()
+        self._give_up(self._connection)
 
-    async def _read_replies(self, reader: asyncio.StreamReader) -> None:
-        try:
-            while True:
-                number, frame = await _read(reader)
-                kind, length = _REPLY.unpack_from(frame)
-                end = _REPLY.size + length
-                reply = Reply(_KINDS[kind], frame[_REPLY.size : end].decode(), frame[end:])
-                answer = self._waiting.get(number)
-                if answer is not None and not answer.done():
-                    answer.set_result(reply)
-        except (asyncio.IncompleteReadError, OSError):
-            self._give_up()
+    def _take(self, _connection: _Frames, number: int, frame: bytes) -> None:
+        kind, length = _REPLY.unpack_from(frame)
+        end = _REPLY.size + length
+        answer = self._waiting.get(number)
+        if answer is not None and not answer.done():
+            answer.set_result(Reply(_KINDS[kind], frame[_REPLY.size : end].decode(), frame[end:]))
 
-    def _give_up(self) -> None:
+    def _give_up(self, connection: _Frames) -> None:
         self.lost = True
-        self._writer.close()
+        connection.close()
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(UnavailableError("the slot's replica was lost; try again"))
-
-
-def _write(writer: asyncio.StreamWriter, number: int, frame: bytes) -> None:
-    writer.write(_HEAD.pack(len(frame), number) + frame)
-
-
-async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """One frame. Raises `OSError` for one that is too long."""
-    length, number = _HEAD.unpack(await reader.readexactly(_HEAD.size))
-    if length > MAX_FRAME_BYTES:
-        raise OSError("a frame is too long")
-    return number, await reader.readexactly(length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -12,6 +12,10 @@ from acgs.errors import AcgsError, InvalidInputError
 from acgs.serving.batching import RetiredError
 from acgs.serving.keeper import Keeper, NotHeldError
 from acgs.serving.runtimes.runtime import ModelRefusedError, Predictions
+
+SMALL_BYTES: Final = 4096
+"""A question of at most this is answered without the model's thread where the model is quick: no question holds the
+replica up for long."""
 
 
 class ReplyKind(StrEnum):
@@ -47,7 +51,10 @@ class Desk:
         try:
             worker = self._keeper.worker(model, version)
             asked = orjson.loads(question)
-            found = await asyncio.wrap_future(worker.submit(asked["instances"], asked["parameters"]))
+            small = len(question) <= SMALL_BYTES
+            found = worker.ask_here(asked["instances"], asked["parameters"]) if small else None
+            if found is None:
+                found = await asyncio.wrap_future(worker.submit(asked["instances"], asked["parameters"]))
         except (NotHeldError, RetiredError) as error:
             return Reply(ReplyKind.NOT_HELD, "", _error(error))
         except ModelRefusedError as error:

@@ -19,12 +19,15 @@ class StandIn:
     def __init__(self, *, joins: bool = True, gate: threading.Event | None = None) -> None:
         self.joins = joins
         self.calls: list[int] = []
+        self.threads: list[threading.Thread] = []
+        """Those that asked, call by call."""
         self.entered = threading.Event()
         self.closed = threading.Event()
         self._gate = gate
 
     def predict(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Predictions:
         self.calls.append(len(instances))
+        self.threads.append(threading.current_thread())
         self.entered.set()
         if self._gate is not None:
             assert self._gate.wait(60)

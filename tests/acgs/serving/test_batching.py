@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
 from acgs.errors import InvalidInputError
-from acgs.serving.batching import MAX_JOINED, RetiredError, Worker
+from acgs.serving.batching import MAX_JOINED, QUICK_SECONDS, RetiredError, Worker
 from acgs.serving.runtimes.runtime import ModelFailedError
 from tests.acgs.serving.doubles import StandIn, version
 
@@ -95,3 +97,70 @@ def test_a_request_that_nobody_waits_for_any_more_is_not_computed() -> None:
     gate.set()
     kept.result(60)
     assert runtime.calls == [1, 1]
+
+
+def seconds_a_call(seconds: float) -> Iterator[float]:
+    """A clock's readings: each call of a model, which reads it twice, takes so long."""
+    return (seconds * reading for reading in count())
+
+
+def answered(runtime: StandIn, *, seconds: float, requests: int = 200) -> Worker:
+    """A worker whose model has answered some requests, each in so many seconds."""
+    worker = Worker(version(runtime), clock=seconds_a_call(seconds).__next__)
+    for _ in range(requests):
+        worker.submit([1], {}).result(60)
+    return worker
+
+
+def test_a_model_that_has_been_quick_is_asked_in_the_callers_thread() -> None:
+    runtime = StandIn()
+    worker = answered(runtime, seconds=QUICK_SECONDS / 2)
+    found = worker.ask_here([3], {"factor": 5})
+    assert found is not None
+    assert found.values == [15]
+    assert runtime.threads[-1] is threading.current_thread()
+    with pytest.raises(ModelFailedError):
+        worker.ask_here([-1], {})
+    with pytest.raises(InvalidInputError, match=r"instances\.0"):
+        worker.ask_here(["x"], {})
+    assert worker.submit([4], {}).result(60).values == [8]
+
+
+@pytest.mark.parametrize(("seconds", "requests"), [(2 * QUICK_SECONDS, 200), (QUICK_SECONDS / 2, 20)])
+def test_a_model_that_is_slow_or_little_known_is_left_to_its_thread(seconds: float, requests: int) -> None:
+    runtime = StandIn()
+    worker = answered(runtime, seconds=seconds, requests=requests)
+    assert worker.ask_here([3], {}) is None
+    assert len(runtime.calls) == requests
+
+
+def test_a_model_that_becomes_slow_goes_back_to_its_thread() -> None:
+    worker = answered(StandIn(), seconds=0.0)
+    assert worker.ask_here([1], {}) is not None
+    worker._clock = seconds_a_call(0.1).__next__
+    assert worker.ask_here([1], {}) is not None
+    assert worker.ask_here([1], {}) is None
+
+
+def test_a_busy_model_is_not_asked_from_two_threads() -> None:
+    gate = threading.Event()
+    gate.set()
+    runtime = StandIn(gate=gate)
+    worker = answered(runtime, seconds=0.0)
+    gate.clear()
+    runtime.entered.clear()
+    taken = worker.submit([1], {})
+    assert runtime.entered.wait(60)
+    assert worker.ask_here([2], {}) is None
+    gate.set()
+    assert taken.result(60).values == [2]
+
+
+def test_a_retired_version_is_asked_by_nobody() -> None:
+    worker = answered(StandIn(), seconds=0.0)
+    worker.retire()
+    with pytest.raises(RetiredError):
+        worker.ask_here([1], {})
+    assert worker.join(60)
+    with pytest.raises(RetiredError):
+        worker.ask_here([1], {})

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from acgs.errors import UnavailableError
-from acgs.serving.channel import MAX_OUTSTANDING, Channel, ChannelServer
+from acgs.serving.channel import MAX_FRAME_BYTES, MAX_OUTSTANDING, Channel, ChannelServer
 from acgs.serving.channels import Channels
-from acgs.serving.desk import Desk, Reply, ReplyKind, question_of
+from acgs.serving.desk import SMALL_BYTES, Desk, Reply, ReplyKind, question_of
 from acgs.serving.keeper import Keeper
 from acgs.serving.replicas import ReplicaState
 from acgs.serving.routing import ModelRoute, RoutingTable, Slot
+from acgs.serving.served import ServedVersion
 from tests.acgs.serving.doubles import StandIn, version
 
 GATE = threading.Event()
+RUNTIMES: list[StandIn] = []
 
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     GATE.clear()
-    keeper = Keeper(Slot.BLUE, lambda _model, name: version(StandIn(gate=GATE), name), lambda: None)
+
+    def load(_model: str, name: str) -> ServedVersion:
+        RUNTIMES.append(StandIn(gate=GATE))
+        return version(RUNTIMES[-1], name)
+
+    keeper = Keeper(Slot.BLUE, load, lambda: None)
     keeper.follow(RoutingTable(epoch=1, models={"triage": ModelRoute(blue="1.0.0-rc.1")}))
     assert keeper.settle(60)
     yield Desk(keeper)
@@ -66,7 +75,7 @@ def test_requests_share_a_connection_and_each_gets_its_own_answer(desk: Desk) ->
         channel.close()
         await server.close()
 
-    asyncio.run(run())
+    uvloop.run(run())  # as Serve does
 
 
 def test_the_socket_is_for_its_owner_and_goes_with_the_server(desk: Desk) -> None:
@@ -79,7 +88,7 @@ def test_the_socket_is_for_its_owner_and_goes_with_the_server(desk: Desk) -> Non
         with pytest.raises(OSError, match=r"."):
             await Channel.connect(str(path))
 
-    asyncio.run(run())
+    uvloop.run(run())  # as Serve does
 
 
 def test_whoever_waits_for_a_lost_replica_is_told(tmp_path: Path) -> None:
@@ -99,7 +108,7 @@ def test_whoever_waits_for_a_lost_replica_is_told(tmp_path: Path) -> None:
             await channel.ask("triage", "1.0.0", b"")
         server.close()
 
-    asyncio.run(run())
+    uvloop.run(run())  # as Serve does
 
 
 def test_a_server_that_leaves_answers_what_it_took(desk: Desk) -> None:
@@ -112,7 +121,7 @@ def test_a_server_that_leaves_answers_what_it_took(desk: Desk) -> None:
         await server.close()
         assert (await waiting).body == b'{"predictions":[8]}'
 
-    asyncio.run(run())
+    uvloop.run(run())  # as Serve does
 
 
 def test_a_router_takes_the_least_busy_channel_and_leaves_the_rest_to_serve(desk: Desk) -> None:
@@ -141,4 +150,55 @@ def test_a_router_takes_the_least_busy_channel_and_leaves_the_rest_to_serve(desk
         for server in servers:
             await server.close()
 
-    asyncio.run(run())
+    uvloop.run(run())  # as Serve does
+
+
+def test_frames_come_whole_however_they_are_cut(desk: Desk) -> None:
+    async def run() -> None:
+        GATE.set()
+        server = ChannelServer(desk)
+        reader, writer = await asyncio.open_unix_connection(await server.open())
+        names = (b"triage", b"1.0.0-rc.1")
+        frame = struct.pack("!HH", *map(len, names)) + b"".join(names) + question_of([3], {})
+        sent = b"".join(struct.pack("!IQ", len(frame), number) + frame for number in range(3))
+        for byte in sent:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        for number in range(3):
+            length, answered = struct.unpack("!IQ", await reader.readexactly(12))
+            assert (answered, (await reader.readexactly(length))[-19:]) == (number, b'{"predictions":[6]}')
+        writer.close()
+        await server.close()
+
+    uvloop.run(run())
+
+
+def test_a_frame_beyond_the_limit_ends_the_connection(desk: Desk) -> None:
+    async def run() -> None:
+        server = ChannelServer(desk)
+        reader, writer = await asyncio.open_unix_connection(await server.open())
+        writer.write(struct.pack("!IQ", MAX_FRAME_BYTES + 1, 1))
+        assert await reader.read() == b""
+        writer.close()
+        await server.close()
+
+    uvloop.run(run())
+
+
+def test_a_quick_model_answers_small_questions_without_its_thread(desk: Desk) -> None:
+    async def run() -> None:
+        GATE.set()
+        server = ChannelServer(desk)
+        channel = await Channel.connect(await server.open())
+        worker = desk._keeper.worker("triage", "1.0.0-rc.1")
+        worker._clock = lambda: 0.0
+        for _ in range(200):
+            await channel.ask("triage", "1.0.0-rc.1", question_of([1], {}))
+        for parameters, here in (({}, True), ({"padding": "x" * SMALL_BYTES}, False)):
+            reply = await channel.ask("triage", "1.0.0-rc.1", question_of([7], parameters))
+            assert reply.body == b'{"predictions":[14]}'
+            assert (RUNTIMES[-1].threads[-1] is threading.current_thread()) is here
+        channel.close()
+        await server.close()
+
+    uvloop.run(run())
