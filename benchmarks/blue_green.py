@@ -257,7 +257,8 @@ def measure(cluster: LocalCluster, options: argparse.Namespace) -> dict[str, Any
     flip50, flip99 = percentiles(flips)
     load50, load99 = percentiles(observed.seconds)
     result["load"] = {
-        "no_op_capacity_per_second": no_op_at_most, "capacity_per_second": at_most, "aimed_per_second": rate, "sent_per_second": sent,
+        "no_op_capacity_per_second": no_op_at_most, "capacity_per_second": at_most, "aimed_per_second": rate,
+        "sent_per_second": sent,
         "responses": sum(observed.statuses.values()), "late": observed.late, "p50_ms": load50, "p99_ms": load99,
         "failed": sum(count for status, count in observed.statuses.items() if status != "200"),
         "statuses": dict(observed.statuses), "mixed": mixed(observed, release.live_by_epoch),

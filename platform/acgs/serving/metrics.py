@@ -39,15 +39,20 @@ class ModelMetrics:
             buckets=LATENCY_BUCKETS, registry=registry,
         )  # fmt: skip
         self._epoch = Gauge("acgs_model_routing_epoch", "Epoch of the table in force", registry=registry)
-        self._series: set[tuple[str, str, str]] = set()
+        self._series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        """By model, slot and version: looking them up by their labels costs more than to count."""
         self._models: frozenset[str] = frozenset()
 
     def answered(self, model: str, slot: Slot, version: str, seconds: float) -> None:
         """Count an answer."""
-        self._requests.labels(model, slot.value, ANSWERED).inc()
         labels = (model, slot.value, _label(version))
-        self._series.add(labels)
-        self._latency.labels(*labels).observe(seconds)
+        series = self._series.get(labels)
+        if series is None:
+            series = self._requests.labels(model, slot.value, ANSWERED), self._latency.labels(*labels)
+            self._series[labels] = series
+        answers, latency = series
+        answers.inc()
+        latency.observe(seconds)
 
     def refused(self, model: str, code: str) -> None:
         """Count a request without an answer by the code of its error."""
@@ -62,7 +67,7 @@ class ModelMetrics:
             (name, slot.value, _label(version)) for slot in Slot for name, version in table.wanted_in(slot).items()
         }
         for labels in [labels for labels in self._series if labels not in wanted]:
-            self._series.discard(labels)
+            del self._series[labels]
             self._latency.remove(*labels)
 
     def exposition(self) -> bytes:
