@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from acgs.retrieval import query_features
 from acgs.retrieval.router.distillation import Distillation, distill
 from acgs.retrieval.router.outputs import MONOTONE, OUTPUTS
 from acgs.retrieval.router.router_file import ROUTER_FILE, load_router, write_router
@@ -35,7 +36,7 @@ SINGLE = 20_000
 SINGLE_TEACHER = 2_000
 BATCH = 100_000
 ROUNDS = 20
-WIDTHS = (4, 10)
+WIDTHS = (4, len(query_features.NAMES))
 NAMES = ("entropy", "length", "nl_confidence", "miss_rate")
 
 

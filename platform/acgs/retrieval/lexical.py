@@ -116,7 +116,7 @@ class LexicalLeg:
         except UnicodeEncodeError as error:
             raise InvalidInputError("the query is not Unicode text", field="query") from error
         words = terms(query)
-        return LexicalQuery(self.words.known(words), self.pairs.known(pairs(words)), len(words))
+        return LexicalQuery(self.words.known(words), self.pairs.known(pairs(words)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,6 @@ class LexicalQuery:
 
     words: list[int]
     pairs: list[int]
-    length: int
-    """Terms after analysis, known or not."""
 
 
 def build_leg(contents: Sequence[str], k1: float, b: float) -> LexicalLeg:

@@ -17,22 +17,12 @@ Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
-NAMES: Final = (
-    "entropy",
-    "length",
-    "nl_confidence",
-    "nqc",
-    "clarity",
-    "overlap",
-    "margin",
-    "spread",
-    "top_dense",
-    "rarest",
-)
-"""entropy: of the fused scores of the first candidates, in [0, 1]; length: terms; nl_confidence: see that module;
-nqc: deviation of the first BM25 scores over their mean; clarity: nats; overlap: Jaccard of the legs' first ten;
-margin: first minus second fused score; spread: first minus tenth; top_dense: highest inner product; rarest: highest
-idf."""
+NAMES: Final = ("entropy", "nl_confidence", "nqc", "clarity", "overlap")
+"""entropy: of the fused scores of the first candidates, in [0, 1]; nl_confidence: see that module; nqc: deviation of
+the first BM25 scores over their mean; clarity: nats; overlap: Jaccard of the legs' first ten.
+
+Of more (length, score margins, highest scores, rarest term) the gains of the development collections are told no better
+out of fold, and each costs every query its lookup."""
 
 _DEPTH: Final = 50
 _FIRST: Final = 10
@@ -47,7 +37,7 @@ def query_features(
     lexical: Singles,
     dense: Singles,
 ) -> Floats:
-    """Features in the order of `NAMES`, shape (10,).
+    """Features in the order of `NAMES`, shape (5,).
 
     Args:
         idf: by term, of the corpus.
@@ -62,15 +52,10 @@ def query_features(
     return np.array(
         [
             _entropy(top),
-            query.length,
             nl_confidence,
             words.std() / words.mean() if len(words) and words.mean() > 0 else 0.0,
             rarity.mean() - np.log(len(rarity)) if len(rarity) else 0.0,
             len(first & other) / union if union else 0.0,
-            top[0] - top[1] if len(top) > 1 else 0.0,
-            top[0] - top[min(_FIRST, len(top)) - 1] if len(top) else 0.0,
-            float(dense.max(initial=0.0)),
-            float(rarity.max(initial=0.0)),
         ],
         dtype=np.float64,
     )

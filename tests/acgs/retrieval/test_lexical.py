@@ -95,7 +95,6 @@ class TestLeg:
         query = self.leg.analyse("the interest of an unheard loan")
         assert query.words == self.leg.words.known(terms("interest loan"))
         assert len(query.words) == 2
-        assert query.length == 3
         assert self.leg.analyse("unheard").words == []
 
     def test_neighbours_tell_a_phrase_from_scattered_words(self) -> None:

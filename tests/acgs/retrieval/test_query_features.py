@@ -21,7 +21,7 @@ QUERIES = st.one_of(
 def _features(fused: list[float], lexical: list[float], dense: list[float], words: list[int]) -> dict[str, float]:
     first, second, third = (np.array(scores, dtype=np.float32) for scores in (fused, lexical, dense))
     idf = np.array([0.5, 2.0, 4.0], dtype=np.float32)
-    query = LexicalQuery(words, [], len(words))
+    query = LexicalQuery(words, [])
     made = query_features(query, 0.7, idf, fused=first, lexical=second, dense=third)
     return dict(zip(NAMES, made, strict=True))
 
@@ -53,14 +53,9 @@ def test_entropy_is_1_for_scores_alike_and_falls_as_one_stands_out() -> None:
 
 def test_features_say_what_their_names_say() -> None:
     found = _features([0.9, 0.4, 0.1], [3.0, 1.0, 2.0], [0.2, 0.8, 0.1], [1, 2])
-    assert found["length"] == 2
     assert found["nl_confidence"] == 0.7
     assert found["nqc"] == pytest.approx(np.std([3, 1, 2]) / 2)
     assert found["clarity"] == pytest.approx(3 - np.log(2))
-    assert found["margin"] == pytest.approx(0.5)
-    assert found["spread"] == pytest.approx(0.8)
-    assert found["top_dense"] == pytest.approx(0.8)
-    assert found["rarest"] == 4
 
 
 def test_overlap_counts_only_what_a_leg_found() -> None:
@@ -72,4 +67,4 @@ def test_overlap_counts_only_what_a_leg_found() -> None:
 def test_a_query_that_finds_nothing_has_features_too() -> None:
     found = _features([], [], [], [])
     assert found["entropy"] == 1
-    assert found["overlap"] == found["margin"] == found["clarity"] == found["rarest"] == 0
+    assert found["overlap"] == found["clarity"] == found["nqc"] == 0
