@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from acgs.audit.sequencer import sequence
 from acgs.audit.trust import publish_key
 from acgs.constitution.lock import LockedConstitution
 from acgs.constitution.source import load_locked
-from acgs.errors import InvalidInputError, UnavailableError
+from acgs.errors import AcgsError, InvalidInputError, UnavailableError
 from acgs.governance.assembly import open_governor
 from acgs.governance.decision import Governor
 from acgs.mlops.audit_proofs import EventProver
@@ -43,7 +44,7 @@ from acgs.release.model_evidence import TIMED_SECONDS
 from acgs.release.policy import ReleasePolicy
 from acgs.release.policy_in_force import PolicyInForce, adopt
 from acgs.release.promotion import Target, begin, go_back, live_version
-from acgs.release.requirements import judge
+from acgs.release.requirements import Case, Grounds, judge
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
 from acgs.release.staging.limits import StagingLimits
 from acgs.security.callers import current_caller
@@ -239,13 +240,31 @@ class MLOpsManager:
         if record.removed_at is not None:
             raise InvalidInputError(f"the files of {record.facts.reference} were removed", field="version")
         plan, case = plan or RampPlan(), self._evidence.case(record, actor)
-        case.rules.check_ramp(plan)
-        target = Target(model_name, record.facts.version, judge(case, self._evidence.trust(model_name)))
+        target = Target(model_name, record.facts.version, self._grounds(case, plan))
         started = begin(
             self.deployments, self.serving, target, plan, against=case.baseline, actor=actor, end_watch=end_watch
         )
+        self._look_again(record, started)
         self.registry.carry_over()
         return self.follow(started, told) if wait else started
+
+    def _grounds(self, case: Case, plan: RampPlan) -> Grounds:
+        case.rules.check_ramp(plan)
+        return judge(case, self._evidence.trust(case.facts.name))
+
+    def _look_again(self, record: Record, started: Deployment) -> None:
+        """Take a promotion back whose grounds changed while they were judged: by a new policy, or a new document.
+
+        What changes after this is later than the beginning.
+        """
+        try:
+            case = self._evidence.case(record, started.requested_by)
+            self._grounds(replace(case, baseline=started.baseline), started.plan)
+        except AcgsError as error:
+            reason = f"its grounds changed while it began: {error.message}"
+            go_back(self.deployments, self.serving, started.model, actor=started.requested_by, reason=reason)
+            self.registry.carry_over()
+            raise
 
     def rollback_model(self, model_name: str, *, reason: str, wait: bool = True) -> Deployment:
         """Bring the version before back; needs the database only, no control plane.

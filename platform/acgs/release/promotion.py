@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -21,11 +22,13 @@ from acgs.serving.deployments.record import (
     RampPlan,
     Stage,
 )
-from acgs.serving.deployments.store import Change, DeploymentStore
+from acgs.serving.deployments.store import Change, DeploymentStore, StaleDeploymentError
 from acgs.serving.routing import ModelRoute, RoutingTable, Slot
-from acgs.serving.store import ServingStore
+from acgs.serving.store import ServingStore, StaleTableError
 
 STARTED: Final = "release.started"
+_TRIES: Final = 8
+"""Of one change, where routes of other models, or a ramp's step, come in between."""
 
 
 class NothingToGoBackToError(AcgsError):
@@ -70,6 +73,22 @@ def begin(
         NotReleasableError: another version became live since the grounds were judged.
         DeploymentBusyError: another deployment of the model is under way.
     """
+    for _ in range(_TRIES - 1):
+        with suppress(StaleTableError):
+            return _begin(deployments, serving, target, plan, against=against, actor=actor, end_watch=end_watch)
+    return _begin(deployments, serving, target, plan, against=against, actor=actor, end_watch=end_watch)
+
+
+def _begin(
+    deployments: DeploymentStore,
+    serving: ServingStore,
+    target: Target,
+    plan: RampPlan,
+    *,
+    against: str | None,
+    actor: str,
+    end_watch: bool,
+) -> Deployment:
     table = serving.latest()
     live = live_version(table, target.model)
     if live == target.version:
@@ -107,6 +126,24 @@ def go_back(deployments: DeploymentStore, serving: ServingStore, model: str, *, 
     """
     if not reason.strip():
         raise InvalidInputError("say why; it stands in the record", field="reason")
+    matter = _in_question(deployments, serving, model)
+    for _ in range(_TRIES - 1):
+        try:
+            return _go_back(deployments, serving, model, actor=actor, reason=reason)
+        except (StaleDeploymentError, StaleTableError):
+            # What is gone by now was taken back by somebody else: to try again would go back one version too far.
+            if _in_question(deployments, serving, model) != matter:
+                raise
+    return _go_back(deployments, serving, model, actor=actor, reason=reason)
+
+
+def _in_question(deployments: DeploymentStore, serving: ServingStore, model: str) -> str | None:
+    """The deployment that a rollback ends, or the version that it replaces."""
+    active = next((deployment for deployment in deployments.of_model(model) if deployment.active), None)
+    return live_version(serving.latest(), model) if active is None else active.deployment_id
+
+
+def _go_back(deployments: DeploymentStore, serving: ServingStore, model: str, *, actor: str, reason: str) -> Deployment:
     table, history = serving.latest(), deployments.of_model(model)
     active = next((deployment for deployment in history if deployment.active), None)
     if active is not None and (active.stage is not Stage.WATCHING or active.baseline is not None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -13,9 +14,10 @@ from acgs.errors import InvalidInputError, UnavailableError
 from acgs.mlops import MLOpsManager
 from acgs.release.model_contract import ModelMargins
 from acgs.release.policy import ReleasePolicy
+from acgs.release.promotion import begin
 from acgs.release.requirements import NotReleasableError
 from acgs.release.staging.held_out import read_held_out
-from acgs.serving.deployments.record import RampPlan
+from acgs.serving.deployments.record import Deployment, DeploymentStatus, RampPlan
 from acgs.settings import Settings
 from acgs.storage.engine import configured_url, open_engine
 from tests.acgs.mlops.conftest import Platform
@@ -118,6 +120,36 @@ def test_an_adopted_policy_holds_whatever_the_environment_names(
     assert other.release_policy().policy == strict
     manager.adopt_release_policy(ReleasePolicy())
     assert manager.stage_model("triage", first, data=held_out, limits=LIMITS).document.verdict == "PASS"
+
+
+@pytest.mark.parametrize("change", ["another policy", "a policy that nobody can read", "a later document"])
+def test_what_changes_the_grounds_while_a_promotion_begins_takes_it_back(
+    governed: Platform, policy: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    manager = governed.manager
+    first, held_out = train(manager, logistic(1.0))
+    second, _ = train(manager, logistic(0.9))
+    for version in (first, second):
+        manager.stage_model("triage", version, data=held_out, limits=LIMITS)
+    manager.deploy_model("triage", first, plan=FLIP)
+    manager.check_contract("triage", second, data=held_out, margins=MARGINS, waived={"calibration": "too few rows"})
+
+    def changed_and_begun(*arguments: Any, **options: Any) -> Deployment:
+        if change == "another policy":
+            policy.write_text("models: {triage: {margins: {p95_ms: 500, p99_ms: 900}, fewest_rows: 101}}")
+        elif change == "a policy that nobody can read":
+            policy.write_text("models: {triage: {margin: {}}}")
+        else:
+            assert manager.check_contract("triage", second, data=held_out, margins=MARGINS).document.verdict != "PASS"
+        return begin(*arguments, **options)
+
+    monkeypatch.setattr("acgs.mlops.manager.begin", changed_and_begun)
+    with pytest.raises((NotReleasableError, UnavailableError)):
+        manager.deploy_model("triage", second, plan=FLIP)
+    taken_back = manager.deployments.of_model("triage", limit=1)[0]
+    assert (taken_back.version, taken_back.active, taken_back.status) == (second, False, DeploymentStatus.FAILED)
+    assert taken_back.reason.startswith("its grounds changed while it began")
+    assert governed.ask("triage", [0.0, 0.0, 0.0, 0.0])[0] == first
 
 
 CHANGE = "UPDATE lifecycle_events SET details = replace(details, '900', '30') WHERE kind = 'release.policy.adopted'"

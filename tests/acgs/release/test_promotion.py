@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,10 +21,11 @@ from acgs.release.promotion import (
 from acgs.release.requirements import Grounds, NotReleasableError
 from acgs.serving.deployments.record import Deployment, DeploymentStatus, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
-from acgs.serving.deployments.store import DeploymentBusyError
+from acgs.serving.deployments.store import Change, DeploymentBusyError, StaleDeploymentError
 from acgs.serving.replicas import Holding, Phase, ReplicaState
-from acgs.serving.routing import Slot
+from acgs.serving.routing import ModelRoute, Slot
 from acgs.serving.sql_store import SqlServingStore
+from acgs.serving.store import StaleTableError
 from tests.acgs.release.windows import traffic
 
 NOTHING = Grounds((), ())
@@ -262,3 +264,64 @@ def test_what_a_rollback_would_bring_back_is_needed_though_it_left_its_slot(plat
     platform.deployed("1.2.0")
     assert platform.serving.latest().versions() == {("triage", "1.1.0")}
     assert needed_versions(platform.deployments, platform.serving) == ["triage@1.0.0", "triage@1.1.0"]
+
+
+class Meddled(SqlDeploymentStore):
+    """A store in which somebody else acts before each of the first changes."""
+
+    def __init__(self, engine: Engine, acts: list[Callable[[], object]]) -> None:
+        super().__init__(engine)
+        self.acts = acts
+
+    def begin(self, change: Change) -> Deployment:
+        self._meddle()
+        return super().begin(change)
+
+    def change(self, change: Change) -> Deployment:
+        self._meddle()
+        return super().change(change)
+
+    def _meddle(self) -> None:
+        if self.acts:
+            self.acts.pop(0)()
+
+
+def test_routes_of_other_models_that_change_in_between_stop_neither_a_promotion_nor_a_rollback(engine: Engine) -> None:
+    platform = Platform(engine)
+    platform.deployed("1.0.0")
+
+    def of_another_model() -> None:
+        models = platform.serving.latest().models
+        platform.serving.append({**models, "intake": ModelRoute(blue=f"1.{len(models)}.0")}, actor="ina", reason="x")
+
+    platform.deployments = Meddled(engine, [of_another_model] * 3)
+    assert platform.promote("2.0.0").stage is Stage.LOADING
+    platform.tick()
+    platform.deployments = Meddled(engine, [of_another_model] * 3)
+    platform.roll_back()
+    platform.tick()
+    assert platform.live == "1.0.0"
+
+
+def test_a_rollback_that_another_one_forestalled_does_not_go_back_one_version_too_far(engine: Engine) -> None:
+    platform = Platform(engine)
+    for version in ("1.0.0", "2.0.0"):
+        platform.deployed(version)
+    platform.promote("3.0.0", BY_STEPS)
+    platform.tick()
+    platform.deployments = Meddled(engine, [Platform(engine).roll_back])
+    with pytest.raises((StaleDeploymentError, StaleTableError)):
+        platform.roll_back()
+    platform.tick()
+    assert platform.live == "2.0.0"
+
+
+def test_a_rollback_ends_a_ramp_that_takes_a_step_in_between(engine: Engine) -> None:
+    platform = Platform(engine)
+    platform.deployed("1.0.0")
+    started = platform.promote("2.0.0", BY_STEPS)
+    platform._report()
+    platform.deployments = Meddled(engine, [platform.controller.tick])
+    over = platform.roll_back()
+    assert (over.deployment_id, over.status) == (started.deployment_id, DeploymentStatus.ROLLED_BACK)
+    assert platform.live == "1.0.0"
