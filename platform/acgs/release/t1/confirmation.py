@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from acgs.release.t1.passes import JudgedPass, RememberingEncoder, first_stage
 from acgs.release.t1.plan import T1Plan
 from acgs.release.t1.tuning import (
     Baseline,
+    Basis,
     Heads,
     Learned,
     Passes,
@@ -23,6 +25,7 @@ from acgs.release.t1.tuning import (
     fold_numbers,
     heads,
     learn_rerankers,
+    single_stages,
 )
 from acgs.retrieval.configuration import Gate, Rerankers, RetrievalConfiguration, Route
 from acgs.retrieval.encoders import Encoder
@@ -92,6 +95,19 @@ class Workbench:
         self.encoder, self.plan = encoder, plan
         self._heads: dict[tuple[Bm25Options, float, int], Heads] = {}
 
+    @cached_property
+    def _stages(self) -> Floats:
+        return single_stages(self.passes, self.plan)
+
+    def baseline(self, chosen: NDArray[np.intp]) -> Baseline:
+        """The best single stage on the chosen queries."""
+        return choose_baseline(self._stages, self.plan, chosen)
+
+    def basis(self, chosen: NDArray[np.intp], depth: int) -> Basis:
+        """What reranking to that depth starts from under the baseline of the chosen queries."""
+        baseline = self.baseline(chosen)
+        return Basis(self.judged(baseline), self.heads(baseline, depth))
+
     def heads(self, baseline: Baseline, depth: int) -> Heads:
         """Heads under a baseline, worked out once."""
         key = (baseline.bm25, baseline.tau, depth)
@@ -122,10 +138,10 @@ def choose(bench: Workbench, chosen: NDArray[np.intp], costs: Mapping[int, Route
         costs: of the routes, by the depths to choose from.
     """
     plan = bench.plan
-    baseline = choose_baseline(bench.passes, plan, chosen)
+    baseline = bench.baseline(chosen)
     passes = bench.judged(baseline)
     costs = {depth: each.over(baseline.tau) for depth, each in costs.items()}
-    learned = {depth: learn_rerankers(passes, bench.heads(baseline, depth), chosen, plan) for depth in sorted(costs)}
+    learned = {depth: learn_rerankers(partial(bench.basis, depth=depth), chosen, plan) for depth in sorted(costs)}
     depth = max(learned, key=lambda each: best_constant(learned[each].gains, costs[each], plan)[1])
     depths = (bench.heads(baseline, (depth + 1) // 2), bench.heads(baseline, depth))
     routed = choose_gate(passes, learned[depth], baseline, depths=depths, chosen=chosen, plan=plan, costs=costs[depth])
@@ -165,10 +181,20 @@ def configuration(
     )
 
 
-def confirm(bench: Workbench, costs: Mapping[int, RouteCosts]) -> tuple[list[Confirmed], list[Choice]]:
-    """Every judged query, answered by the choices of the folds that it is not in; and the choices, by fold."""
+@dataclass(frozen=True, slots=True)
+class Division:
+    """The queries divided into folds, each fold answered by what was chosen on the others."""
+
+    confirmed: Sequence[Confirmed]
+    """By query id."""
+    choices: Sequence[Choice]
+    """By fold."""
+
+
+def confirm(bench: Workbench, costs: Mapping[int, RouteCosts], *, seed: int) -> Division:
+    """Answer every judged query by the choices of the folds that it is not in."""
     passes = next(iter(bench.passes.values()))
-    folds = fold_numbers(len(passes), bench.plan.folds, bench.plan.seed)
+    folds = fold_numbers(len(passes), bench.plan.folds, seed)
     found: dict[int, Confirmed] = {}
     choices = []
     for fold in range(bench.plan.folds):
@@ -191,4 +217,4 @@ def confirm(bench: Workbench, costs: Mapping[int, RouteCosts]) -> tuple[list[Con
                 scores[2],
                 None if gains is None else float(gains[row]),
             )
-    return [found[row] for row in sorted(found)], choices
+    return Division([found[row] for row in sorted(found)], choices)

@@ -21,7 +21,6 @@ from acgs.statistics.evidence import CONFIDENCE, InsufficientDataError
 
 def facts_of(found: Findings) -> dict[str, Any]:
     """Quality by slice, gate, latency and choices."""
-    by_query = {item.query: item for item in found.confirmed}
     return {
         "documents": len(found.collection.documents),
         "judged_queries": len(found.confirmed),
@@ -29,14 +28,11 @@ def facts_of(found: Findings) -> dict[str, Any]:
         "encoder": found.bench.encoder.name,
         "seed": found.plan.seed,
         "folds": found.plan.folds,
+        "divisions": len(found.divisions),
         "verdict": str(found.contract.verdict),
         "candidate_is_baseline": not found.reranks,
-        "quality": {
-            name: _quality(found, name, [by_query[query] for query in members])
-            for name, members in found.slices.items()
-            if members
-        },
-        "gate": gate_facts(found.confirmed),
+        "quality": {name: _quality(found, name, members) for name, members in found.slices.items() if members},
+        "gate": gate_facts([item for division in found.divisions for item in division.confirmed]),
         "router": _router(found),
         "latency_ms": _latency(found),
         "route_costs_ms": {
@@ -99,12 +95,14 @@ def _router(found: Findings) -> dict[str, Any] | None:
     }
 
 
-def _quality(found: Findings, name: str, items: Sequence[Confirmed]) -> dict[str, float | int | None]:
-    base = np.array([item.baseline_ndcg for item in items])
-    candidate = np.array([item.candidate_ndcg for item in items])
+def _quality(found: Findings, name: str, members: Sequence[str]) -> dict[str, float | int | None]:
+    pairs = found.evidence.quality
+    assert pairs is not None  # every run confirms
+    held = np.isin(pairs.queries, members)
+    base, candidate = pairs.baseline[held], pairs.candidate[held]
     change = candidate - base
     return {
-        "queries": len(items),
+        "queries": len(members),
         "t0_ndcg10": float(base.mean()),
         "t1_ndcg10": float(candidate.mean()),
         "change": float(change.mean()),

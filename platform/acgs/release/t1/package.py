@@ -30,7 +30,7 @@ from acgs.release.evidence import (
     TreatedTraffic,
 )
 from acgs.release.report import ContractReport
-from acgs.release.t1.confirmation import Choice, Confirmed, Workbench, choose, confirm
+from acgs.release.t1.confirmation import Choice, Confirmed, Division, Workbench, choose, confirm
 from acgs.release.t1.experiment import audited
 from acgs.release.t1.latency import Replayed, RouteCosts, queries_to_time, replay, route_costs
 from acgs.release.t1.opening import Step, open_bench
@@ -61,12 +61,10 @@ class Findings:
     costs: Mapping[int, RouteCosts]
     """By depth."""
     final: Choice
-    choices: Sequence[Choice]
-    """By fold."""
+    divisions: Sequence[Division]
+    """Means are over all of them; what is said of single queries is of the first."""
     regret: NoRegret | None
     """Of deciding by the router's tables instead of its teacher; None without a router."""
-    confirmed: Sequence[Confirmed]
-    """By query id."""
     slices: Mapping[str, tuple[str, ...]]
     replayed: Replayed
     swept: Swept
@@ -74,6 +72,16 @@ class Findings:
     coverage_rows: Sequence[Mapping[str, Any]]
     evidence: Evidence
     contract: ContractReport
+
+    @property
+    def confirmed(self) -> Sequence[Confirmed]:
+        """The first division's answers, by query id."""
+        return self.divisions[0].confirmed
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """By division, then by fold."""
+        return [choice for division in self.divisions for choice in division.choices]
 
     @property
     def reranks(self) -> bool:
@@ -118,7 +126,9 @@ def find(
         searcher_for(bench.indexes[plan.bm25[0]], encoder, plan), texts, plan.p95_margin_ms, depths=plan.depths
     )
     say("choices on folds, answers to the queries left out")
-    confirmed, choices = confirm(bench, costs)
+    times = min(plan.divisions, plan.times_divided(len(queries)))
+    divisions = [confirm(bench, costs, seed=plan.seed + number) for number in range(times)]
+    confirmed = divisions[0].confirmed
     say("choices on all queries, paired replay")
     final = choose(bench, np.arange(len(queries)), costs)
     sides = bench.sides(final, encoder)
@@ -133,14 +143,12 @@ def find(
     evidence = Evidence(
         baseline=_system("T0", bench, final, sides.baseline.version, ""),
         candidate=_system("T1", bench, final, sides.candidate.version, _router_digest(final)),
-        split=Split(name=f"{plan.folds} folds, confirmed out of fold", digest=_digest([str(plan.seed), *queries])),
-        seed=plan.seed,
-        quality=QualityPairs(
-            queries=tuple(item.query for item in confirmed),
-            baseline=np.array([item.baseline_ndcg for item in confirmed]),
-            candidate=np.array([item.candidate_ndcg for item in confirmed]),
-            slices={name: members for name, members in slices.items() if name != GLOBAL},
+        split=Split(
+            name=f"{plan.folds} folds, confirmed out of fold" + (f", {times} divisions" if times > 1 else ""),
+            digest=_digest([str(plan.seed), *queries]),
         ),
+        seed=plan.seed,
+        quality=_quality(divisions, slices),
         latency=LatencyPairs(
             baseline_ms=replayed.baseline_ms,
             candidate_ms=replayed.candidate_ms,
@@ -160,11 +168,10 @@ def find(
         bench=bench,
         costs=costs,
         final=final,
-        choices=choices,
+        divisions=divisions,
         regret=None
         if final.routed.distillation is None
         else no_regret(tables_against_teacher(final.learned, final.routed)),
-        confirmed=confirmed,
         slices=slices,
         replayed=replayed,
         swept=swept,
@@ -172,6 +179,18 @@ def find(
         coverage_rows=coverage_rows,
         evidence=evidence,
         contract=t1_contract().judge(evidence, at=at),
+    )
+
+
+def _quality(divisions: Sequence[Division], slices: Mapping[str, tuple[str, ...]]) -> QualityPairs:
+    """Each query's nDCG@10 on both sides, the mean over the divisions."""
+    pairs = np.array([[(item.baseline_ndcg, item.candidate_ndcg) for item in each.confirmed] for each in divisions])
+    means = pairs.mean(axis=0)
+    return QualityPairs(
+        queries=tuple(item.query for item in divisions[0].confirmed),
+        baseline=means[:, 0],
+        candidate=means[:, 1],
+        slices={name: members for name, members in slices.items() if name != GLOBAL},
     )
 
 

@@ -19,6 +19,9 @@ class T1Plan(BaseModel):
 
     seed: int = Field(20260901, ge=0, description="of folds, cross-fitting and resampling")
     folds: int = Field(5, ge=3, le=20, description="outer folds: each query is judged by choices made without it")
+    divisions: int = Field(
+        3, ge=1, le=20, description="into outer folds, at most: few queries are divided anew, and the means taken"
+    )
     inner_folds: int = Field(8, ge=3, le=20, description="folds in which reranker and router are cross-fitted")
     cross_fits: int = Field(500, ge=1, description="queries scored in cross-fitting: fewer are divided anew and again")
     bm25: tuple[Bm25Options, ...] = (
@@ -39,3 +42,7 @@ class T1Plan(BaseModel):
     requests: int = Field(
         2100, ge=1, le=100_000, description="paired requests that are timed, in whole rounds of queries"
     )
+
+    def times_divided(self, queries: int) -> int:
+        """How often so many queries are divided, so that nothing hangs on how one division fell."""
+        return max(1, round(self.cross_fits / queries))

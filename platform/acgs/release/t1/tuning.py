@@ -5,7 +5,7 @@ Nothing here looks at other queries than those it is given; `confirmation` gives
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,21 +44,25 @@ class Baseline:
     """On those queries."""
 
 
-def choose_baseline(passes: Passes, plan: T1Plan, chosen: NDArray[np.intp]) -> Baseline:
-    """Highest mean nDCG@10 over BM25's options and the shares of the dense leg; tau = 0 is BM25 alone.
+def single_stages(passes: Passes, plan: T1Plan) -> Floats:
+    """nDCG@10 of every query under each of BM25's options and each share of the dense leg, (options, shares, queries);
+    a share of 0 is BM25 alone."""
+    return np.array(
+        [[[judged.ndcg_fused(tau) for judged in passes[options]] for tau in plan.taus] for options in plan.bm25]
+    )
+
+
+def choose_baseline(stages: Floats, plan: T1Plan, chosen: NDArray[np.intp]) -> Baseline:
+    """The single stage of highest mean nDCG@10 on the chosen queries.
 
     Ties go to the earlier option, then to the lower share.
+
+    Args:
+        stages: of `single_stages`.
     """
-    found = [
-        Baseline(
-            options,
-            tau,
-            float(np.mean([passes[options][row].ndcg_fused(tau) for row in chosen])),
-        )
-        for options in plan.bm25
-        for tau in plan.taus
-    ]
-    return max(found, key=lambda item: item.ndcg)
+    means = stages[:, :, chosen].mean(axis=2)
+    option, share = np.unravel_index(means.argmax(), means.shape)
+    return Baseline(plan.bm25[option], plan.taus[share], float(means.max()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,14 @@ def heads(searcher: Searcher, passes: Sequence[JudgedPass], baseline: Baseline, 
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What reranking starts from, for every query: first passes and heads under one baseline."""
+
+    passes: Sequence[JudgedPass]
+    heads: Heads
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """Weights of both rerankers and what cross-fitting says of them."""
 
@@ -93,20 +105,26 @@ class Learned:
     """(queries, 3) cross-fitted change of nDCG@10 by route: none, cheap, full; first column 0"""
 
 
-def learn_rerankers(passes: Sequence[JudgedPass], held: Heads, chosen: NDArray[np.intp], plan: T1Plan) -> Learned:
+def learn_rerankers(basis: Callable[[NDArray[np.intp]], Basis], chosen: NDArray[np.intp], plan: T1Plan) -> Learned:
     """Learn on `chosen` queries; the shrinkage is that of the highest lower bound of the cross-fitted gain.
 
     The bound, not the mean: of two that gain alike the steadier one is taken, which is mostly the stronger.
+
+    Args:
+        basis: that of the baseline chosen on the queries given. It is asked for each part of the cross-fitting, too: a
+            baseline looks better on the queries that it was chosen on, and a gain over it smaller.
     """
-    divisions = _divisions(len(chosen), plan)
+    parts = [
+        _Part(basis(chosen[folds != fold]), chosen[folds != fold], np.flatnonzero(folds == fold))
+        for folds in _divisions(len(chosen), plan)
+        for fold in np.unique(folds)
+    ]
+    held = basis(chosen).heads
     weights: list[Floats] = []
     shrinkages: list[float] = []
     columns = [np.zeros(len(chosen))]
     for names in (CHEAP_FEATURES, FULL_FEATURES):
-        tried = {
-            shrinkage: _cross_fitted(passes, held, chosen, divisions=divisions, names=names, shrinkage=shrinkage)
-            for shrinkage in plan.shrinkages
-        }
+        tried = {each: _cross_fitted(parts, chosen, names=names, shrinkage=each) for each in plan.shrinkages}
         shrinkage = max(tried, key=lambda each: (sure_mean(tried[each]), each))
         columns.append(tried[shrinkage])
         shrinkages.append(shrinkage)
@@ -271,30 +289,35 @@ def fold_numbers(queries: int, folds: int, seed: int) -> NDArray[np.int64]:
     return numbers
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a cross-fitting."""
+
+    basis: Basis
+    """Of the baseline chosen on the queries that teach."""
+    taught: NDArray[np.intp]
+    left: NDArray[np.intp]
+    """Places, among the chosen queries, of those that do not teach."""
+
+
 def _cross_fitted(
-    passes: Sequence[JudgedPass],
-    held: Heads,
-    chosen: NDArray[np.intp],
-    *,
-    divisions: Sequence[NDArray[np.int64]],
-    names: Sequence[str],
-    shrinkage: float,
+    parts: Sequence[_Part], chosen: NDArray[np.intp], *, names: Sequence[str], shrinkage: float
 ) -> Floats:
-    """Change of nDCG@10 of each chosen query under weights learned without its fold, the mean over divisions."""
-    gains = np.zeros(len(chosen))
-    for folds in divisions:
-        for fold in np.unique(folds):
-            weights = learn_weights(_of_width(held, chosen[folds != fold], len(names)), names, shrinkage=shrinkage)
-            for place in np.flatnonzero(folds == fold):
-                row = chosen[place]
-                gains[place] += reranked_ndcg(passes[row], held, int(row), weights) - held.base[row]
-    return gains / len(divisions)
+    """Change of nDCG@10 of each chosen query under choices made without it, the mean over divisions."""
+    gains, times = np.zeros(len(chosen)), np.zeros(len(chosen))
+    for part in parts:
+        held = part.basis.heads
+        weights = learn_weights(_of_width(held, part.taught, len(names)), names, shrinkage=shrinkage)
+        for place in part.left:
+            row = int(chosen[place])
+            gains[place] += reranked_ndcg(part.basis.passes[row], held, row, weights) - held.base[row]
+        times[part.left] += 1
+    return gains / times
 
 
 def _divisions(queries: int, plan: T1Plan) -> list[NDArray[np.int64]]:
-    """Divisions into folds: of few queries several, so that a choice does not hang on how one of them fell."""
-    repeats = max(1, round(plan.cross_fits / queries))
-    return [fold_numbers(queries, plan.inner_folds, plan.seed + repeat) for repeat in range(repeats)]
+    repeats = range(plan.times_divided(queries))
+    return [fold_numbers(queries, plan.inner_folds, plan.seed + repeat) for repeat in repeats]
 
 
 def reranked_ndcg(judged: JudgedPass, held: Heads, row: int, weights: Floats) -> float:

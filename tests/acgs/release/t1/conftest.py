@@ -52,7 +52,8 @@ def small_plan() -> T1Plan:
     return T1Plan(
         folds=3,
         inner_folds=3,
-        cross_fits=90,
+        cross_fits=180,
+        divisions=2,
         bm25=(Bm25Options(), Bm25Options(k1=0.9, b=0.4)),
         taus=(0.0, 0.3, 0.6),
         shrinkages=(0.01, 1.0),

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,19 +80,26 @@ def test_the_written_configuration_searches_as_the_candidate_did(run: Run, tmp_p
 
 
 def test_every_query_was_answered_by_choices_made_without_it(run: Run) -> None:
-    assert [item.query for item in run.found.confirmed] == sorted(run.found.collection.judgements)
-    assert {item.fold for item in run.found.confirmed} == {0, 1, 2}
-    assert len(run.found.choices) == 3
+    for division in run.found.divisions:
+        assert [item.query for item in division.confirmed] == sorted(run.found.collection.judgements)
+        assert {item.fold for item in division.confirmed} == {0, 1, 2}
+        assert len(division.choices) == 3
+    first, second = ([item.fold for item in division.confirmed] for division in run.found.divisions)
+    assert first != second
 
 
 def test_the_contract_judges_the_confirmed_changes(run: Run) -> None:
     quality = run.found.evidence.quality
     assert quality is not None
-    change = np.array([item.candidate_ndcg - item.baseline_ndcg for item in run.found.confirmed])
+    changes = [[item.change for item in division.confirmed] for division in run.found.divisions]
+    change = np.mean(changes, axis=0)
     assert quality.deltas == pytest.approx(change)
     assert run.found.contract.evidence_digest == run.found.evidence.digest()
     facts = read(run, "t1_facts.json")
     assert facts["quality"]["global"]["change"] == pytest.approx(change.mean())
+    assert facts["gate"]["gain"] == pytest.approx(change.mean())
+    assert (facts["divisions"], len(facts["chosen_by_fold"])) == (2, 6)
+    assert "2 divisions" in (run.output / "report.html").read_text(encoding="utf-8")
     assert facts["verdict"] == str(run.found.contract.verdict)
 
 
@@ -195,14 +203,15 @@ def test_all_judged_queries_are_counted(run: Run) -> None:
 
 def test_a_candidate_that_learned_nothing_ranks_as_a_lexical_baseline_does(run: Run) -> None:
     """A query with few words in the corpus must not be filled up with documents that hold none of them."""
-    from acgs.release.t1.confirmation import Choice, configuration
-    from acgs.release.t1.tuning import Routed, choose_baseline, learn_rerankers
+    from acgs.release.t1.confirmation import Choice, Workbench, configuration
+    from acgs.release.t1.tuning import Routed, learn_rerankers
 
     bench = run.found.bench
     plan = bench.plan.model_copy(update={"taus": (0.0,)})
+    bench = Workbench(bench.indexes, bench.searchers, bench.passes, bench.encoder, plan)
     rows = np.arange(len(run.found.confirmed))
-    baseline = choose_baseline(bench.passes, plan, rows)
-    learned = learn_rerankers(bench.judged(baseline), bench.heads(baseline, 20), rows, plan)
+    baseline = bench.baseline(rows)
+    learned = learn_rerankers(partial(bench.basis, depth=20), rows, plan)
     useless = replace(learned, gains=-np.abs(learned.gains))
     routed = Routed(None, None, "")
     chosen = configuration(plan, baseline, useless, routed, run.found.costs[20])
@@ -222,7 +231,8 @@ def test_a_candidate_that_is_the_baseline_changes_nothing_by_construction(run: R
             choice, configuration=choice.configuration.model_copy(update={"route": Route.FUSED, "gate": None})
         )
 
-    found = replace(run.found, final=bare(run.found.final), choices=[bare(choice) for choice in run.found.choices])
+    divisions = [replace(each, choices=[bare(choice) for choice in each.choices]) for each in run.found.divisions]
+    found = replace(run.found, final=bare(run.found.final), divisions=divisions)
     facts = facts_of(found)
     assert facts["candidate_is_baseline"]
     assert {item["lcb95"] for item in facts["quality"].values()} == {0.0}

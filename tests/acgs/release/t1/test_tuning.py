@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from acgs.release.t1.confirmation import Workbench, choose, configuration
 from acgs.release.t1.latency import RouteCosts
 from acgs.release.t1.plan import T1Plan
 from acgs.release.t1.tuning import (
+    Basis,
     Routed,
     best_constant,
     choose_baseline,
     fold_numbers,
     learn_rerankers,
+    single_stages,
     sure_gains,
     sure_mean,
     sure_slope,
@@ -66,9 +70,39 @@ def test_what_is_chosen_on_does_change_the_choice(run: Run) -> None:
 def test_the_baseline_is_the_best_of_its_grid(run: Run) -> None:
     bench = run.found.bench
     chosen = np.arange(len(run.found.confirmed))
-    best = choose_baseline(bench.passes, bench.plan, chosen)
-    alone = bench.plan.model_copy(update={"taus": (0.0,)})
-    assert best.ndcg >= choose_baseline(bench.passes, alone, chosen).ndcg
+    stages = single_stages(bench.passes, bench.plan)
+    best = choose_baseline(stages, bench.plan, chosen)
+    assert best == bench.baseline(chosen)
+    assert best.ndcg == pytest.approx(stages.mean(axis=2).max())
+    judged = bench.passes[best.bm25]
+    assert best.ndcg == pytest.approx(np.mean([item.ndcg_fused(best.tau) for item in judged]))
+    assert choose_baseline(stages[:, :1], bench.plan, chosen).tau == 0, "of BM25 alone"
+    assert choose_baseline(np.zeros_like(stages), bench.plan, chosen).bm25 == bench.plan.bm25[0], "a tie"
+
+
+def test_a_gain_is_over_a_baseline_that_was_chosen_without_the_query(run: Run) -> None:
+    """A baseline looks better on the queries that it was chosen on: over it, gains would look smaller than they are."""
+    bench, asked = run.found.bench, []
+    chosen = np.arange(0, len(run.found.confirmed), 2)
+
+    def basis(rows: NDArray[np.intp]) -> Basis:
+        asked.append(set(rows.tolist()))
+        # A baseline that is perfect on what it was chosen on, and worth nothing elsewhere.
+        found = bench.basis(chosen, 20)
+        base = np.isin(np.arange(len(found.heads.base)), rows).astype(np.float64)
+        return replace(found, heads=replace(found.heads, base=base))
+
+    gains = learn_rerankers(basis, chosen, bench.plan).gains
+    parts = bench.plan.inner_folds * bench.plan.times_divided(len(chosen))
+    assert sum(len(rows) < len(chosen) for rows in asked) == parts
+    assert all(rows <= set(chosen.tolist()) for rows in asked)
+    assert gains.min() >= 0
+    assert gains[:, 1:].mean() > 0.2
+
+
+def test_few_queries_are_divided_anew_and_many_once() -> None:
+    plan = T1Plan()
+    assert [plan.times_divided(queries) for queries in (50, 148, 400, 500, 10_000)] == [10, 3, 1, 1, 1]
 
 
 def test_folds_are_even_and_drawn_by_the_seed() -> None:
@@ -131,8 +165,8 @@ def test_a_useless_reranker_is_not_used(run: Run) -> None:
     """Where no route surely gains, all queries keep the baseline's order."""
     bench = run.found.bench
     chosen = np.arange(len(run.found.confirmed))
-    baseline = choose_baseline(bench.passes, bench.plan, chosen)
-    learned = learn_rerankers(bench.judged(baseline), bench.heads(baseline, 20), chosen, bench.plan)
+    baseline = bench.baseline(chosen)
+    learned = learn_rerankers(partial(bench.basis, depth=20), chosen, bench.plan)
     worthless = replace(learned, gains=-np.abs(learned.gains))
     made = configuration(bench.plan, baseline, worthless, Routed(None, None, "too few queries"), COST)
     assert made.route is (Route.FUSED if baseline.tau > 0 else Route.LEXICAL)
