@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -73,10 +74,11 @@ def begin(
         NotReleasableError: another version became live since the grounds were judged.
         DeploymentBusyError: another deployment of the model is under way.
     """
+    attempt = partial(_begin, deployments, serving, target, plan, against=against, actor=actor, end_watch=end_watch)
     for _ in range(_TRIES - 1):
         with suppress(StaleTableError):
-            return _begin(deployments, serving, target, plan, against=against, actor=actor, end_watch=end_watch)
-    return _begin(deployments, serving, target, plan, against=against, actor=actor, end_watch=end_watch)
+            return attempt()
+    return attempt()
 
 
 def _begin(

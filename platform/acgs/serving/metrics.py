@@ -66,7 +66,8 @@ class ModelMetrics:
         wanted = {
             (name, slot.value, _label(version)) for slot in Slot for name, version in table.wanted_in(slot).items()
         }
-        for labels in [labels for labels in self._series if labels not in wanted]:
+        # A copy: answers are counted in another thread meanwhile.
+        for labels in set(self._series) - wanted:
             del self._series[labels]
             self._latency.remove(*labels)
 
