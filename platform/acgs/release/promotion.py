@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import Final
+from functools import wraps
+from typing import Final, ParamSpec
 from uuid import uuid4
 
 from acgs.audit.receipts import utc_instant
@@ -28,6 +28,7 @@ from acgs.serving.routing import ModelRoute, RoutingTable, Slot
 from acgs.serving.store import ServingStore, StaleTableError
 
 STARTED: Final = "release.started"
+_P = ParamSpec("_P")
 _TRIES: Final = 8
 """Of one change, where routes of other models, or a ramp's step, come in between."""
 
@@ -53,6 +54,20 @@ def live_version(table: RoutingTable, model: str) -> str | None:
     return None if route is None else route.version_in(route.live)
 
 
+def _again_where_routes_changed(change: Callable[_P, Deployment]) -> Callable[_P, Deployment]:
+    """Try a change again where routes, of other models mostly, changed while it was made: each try looks at them."""
+
+    @wraps(change)
+    def trying(*arguments: _P.args, **options: _P.kwargs) -> Deployment:
+        for _ in range(_TRIES - 1):
+            with suppress(StaleTableError):
+                return change(*arguments, **options)
+        return change(*arguments, **options)
+
+    return trying
+
+
+@_again_where_routes_changed
 def begin(
     deployments: DeploymentStore,
     serving: ServingStore,
@@ -74,23 +89,6 @@ def begin(
         NotReleasableError: another version became live since the grounds were judged.
         DeploymentBusyError: another deployment of the model is under way.
     """
-    attempt = partial(_begin, deployments, serving, target, plan, against=against, actor=actor, end_watch=end_watch)
-    for _ in range(_TRIES - 1):
-        with suppress(StaleTableError):
-            return attempt()
-    return attempt()
-
-
-def _begin(
-    deployments: DeploymentStore,
-    serving: ServingStore,
-    target: Target,
-    plan: RampPlan,
-    *,
-    against: str | None,
-    actor: str,
-    end_watch: bool,
-) -> Deployment:
     table = serving.latest()
     live = live_version(table, target.model)
     if live == target.version:

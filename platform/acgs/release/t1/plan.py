@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from acgs.retrieval.index import Bm25Options
 
 _Positive = Annotated[float, Field(gt=0)]
+_MOST_TIMES: Final = 5
+"""More divisions of the same queries say hardly more of them."""
 _Depth = Annotated[int, Field(ge=10, le=1000)]
 
 
@@ -45,4 +47,4 @@ class T1Plan(BaseModel):
 
     def times_divided(self, queries: int) -> int:
         """How often so many queries are divided, so that nothing hangs on how one division fell."""
-        return max(1, round(self.cross_fits / queries))
+        return min(_MOST_TIMES, max(1, round(self.cross_fits / queries)))

@@ -102,7 +102,7 @@ def test_a_gain_is_over_a_baseline_that_was_chosen_without_the_query(run: Run) -
 
 def test_few_queries_are_divided_anew_and_many_once() -> None:
     plan = T1Plan()
-    assert [plan.times_divided(queries) for queries in (50, 148, 400, 500, 10_000)] == [10, 3, 1, 1, 1]
+    assert [plan.times_divided(queries) for queries in (12, 50, 148, 400, 500, 10_000)] == [5, 5, 3, 1, 1, 1]
 
 
 def test_folds_are_even_and_drawn_by_the_seed() -> None:
