@@ -44,7 +44,7 @@ from acgs.release.model_evidence import TIMED_SECONDS
 from acgs.release.policy import ReleasePolicy
 from acgs.release.policy_in_force import PolicyInForce, adopt
 from acgs.release.promotion import Target, begin, go_back, live_version
-from acgs.release.requirements import Case, Grounds, judge
+from acgs.release.requirements import Case, Grounds, NotReleasableError, judge
 from acgs.release.staging.held_out import HeldOutRow, read_held_out
 from acgs.release.staging.limits import StagingLimits
 from acgs.security.callers import current_caller
@@ -260,10 +260,22 @@ class MLOpsManager:
         try:
             case = self._evidence.case(record, started.requested_by)
             self._grounds(replace(case, baseline=started.baseline), started.plan)
-        except AcgsError as error:
-            reason = f"its grounds changed while it began: {error.message}"
-            go_back(self.deployments, self.serving, started.model, actor=started.requested_by, reason=reason)
-            self.registry.carry_over()
+        except Exception as error:
+            changed = isinstance(error, (NotReleasableError, InvalidInputError))
+            what = "changed while it began" if changed else "could not be looked at again"
+            why = error.message if isinstance(error, AcgsError) else type(error).__name__
+            reason = f"its grounds {what}: {why}"
+            # Whoever took it back in the meantime did so once.
+            with suppress(AcgsError):
+                go_back(
+                    self.deployments,
+                    self.serving,
+                    started.model,
+                    actor=started.requested_by,
+                    reason=reason,
+                    only=started.version,
+                )
+                self.registry.carry_over()
             raise
 
     def rollback_model(self, model_name: str, *, reason: str, wait: bool = True) -> Deployment:

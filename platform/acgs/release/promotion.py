@@ -60,7 +60,7 @@ def _again_where_routes_changed(change: Callable[_P, Deployment]) -> Callable[_P
     @wraps(change)
     def trying(*arguments: _P.args, **options: _P.kwargs) -> Deployment:
         for _ in range(_TRIES - 1):
-            with suppress(StaleTableError):
+            with suppress(StaleTableError, StaleDeploymentError):
                 return change(*arguments, **options)
         return change(*arguments, **options)
 
@@ -117,34 +117,45 @@ def needed_versions(deployments: DeploymentStore, serving: ServingStore) -> list
     return sorted(needed)
 
 
-def go_back(deployments: DeploymentStore, serving: ServingStore, model: str, *, actor: str, reason: str) -> Deployment:
+def go_back(
+    deployments: DeploymentStore, serving: ServingStore, model: str, *, actor: str, reason: str, only: str | None = None
+) -> Deployment:
     """Bring the version before back: at once where it is still in its slot, else as soon as it is loaded.
 
+    Args:
+        only: the version that has to go; default: the one under way, or else the live one. Where another stands there
+            by now, somebody else took it back, and going back once more would be one version too far.
+
     Raises:
-        NothingToGoBackToError: no earlier version was deployed.
+        NothingToGoBackToError: no earlier version was deployed, or the version that has to go is gone.
         InvalidInputError: no reason is given.
     """
     if not reason.strip():
         raise InvalidInputError("say why; it stands in the record", field="reason")
-    matter = _in_question(deployments, serving, model)
-    for _ in range(_TRIES - 1):
+    for tries_left in reversed(range(_TRIES)):
+        table, history = serving.latest(), deployments.of_model(model)
+        active = next((deployment for deployment in history if deployment.active), None)
+        standing = live_version(table, model) if active is None else active.version
+        only = standing if only is None else only
+        if standing != only:
+            raise NothingToGoBackToError(f"{model} {only} is neither under way nor live any more", field="model")
         try:
-            return _go_back(deployments, serving, model, actor=actor, reason=reason)
+            return _go_back(deployments, table, history, model, actor=actor, reason=reason)
         except (StaleDeploymentError, StaleTableError):
-            # What is gone by now was taken back by somebody else: to try again would go back one version too far.
-            if _in_question(deployments, serving, model) != matter:
+            if not tries_left:
                 raise
-    return _go_back(deployments, serving, model, actor=actor, reason=reason)
+    raise AssertionError("the last try returns or raises")
 
 
-def _in_question(deployments: DeploymentStore, serving: ServingStore, model: str) -> str | None:
-    """The deployment that a rollback ends, or the version that it replaces."""
-    active = next((deployment for deployment in deployments.of_model(model) if deployment.active), None)
-    return live_version(serving.latest(), model) if active is None else active.deployment_id
-
-
-def _go_back(deployments: DeploymentStore, serving: ServingStore, model: str, *, actor: str, reason: str) -> Deployment:
-    table, history = serving.latest(), deployments.of_model(model)
+def _go_back(
+    deployments: DeploymentStore,
+    table: RoutingTable,
+    history: Sequence[Deployment],
+    model: str,
+    *,
+    actor: str,
+    reason: str,
+) -> Deployment:
     active = next((deployment for deployment in history if deployment.active), None)
     if active is not None and (active.stage is not Stage.WATCHING or active.baseline is not None):
         route = table.models.get(model, ModelRoute())

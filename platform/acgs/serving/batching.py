@@ -1,7 +1,8 @@
 """One thread per loaded version: requests that wait while the model works go through it together.
 
 Nobody waits for a batch to fill. A request that finds the model idle is answered at once; the busier the model, the
-larger its batches. A model that takes less time than the way to its thread and back may be asked without it.
+larger its batches. A lone request may be answered without the thread, where the model takes less time than the way to
+the thread and back.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ MAX_JOINED: Final = 256
 """Instances that go through a model at once, where several requests are joined."""
 QUICK_SECONDS: Final = 5e-4
 """About what it costs to hand a request to a thread and its answer back, on a busy machine."""
+LONG_SECONDS: Final = 0.05
+"""A version that once took so long is not asked outside its thread again."""
+FEW_INSTANCES: Final = 16
+"""Instances of a request that may be answered outside the thread."""
 _MEMORY: Final = 16
-"""Calls over which the usual time is a running mean."""
-_UNKNOWN_SECONDS: Final = 1.0
-"""What a model is taken to need at first: some 120 quick answers show that it is quick."""
+"""Answers over which the usual time is a running mean."""
+_UNKNOWN_SECONDS: Final = LONG_SECONDS
+"""What a model is taken to need at first: some 70 quick answers show that it is quick."""
 
 
 class RetiredError(UnavailableError):
@@ -52,7 +57,10 @@ class Worker:
         self._retired = False
         self._model = threading.Lock()
         """Held by whoever asks the model."""
+        self._brief = served.brief
         self._usual_seconds = _UNKNOWN_SECONDS
+        self._open = 0
+        """Requests handed to the thread and not answered yet."""
         name = f"model-{served.model}-{served.version}"
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -66,16 +74,19 @@ class Worker:
         job = _Job(instances, parameters)
         with self._lock:
             self._require_held()
+            self._open += 1
             self._jobs.put(job)
+        job.answer.add_done_callback(self._ended)
         return job.answer
 
     def ask_here(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Predictions | None:
-        """The answer, worked out in the calling thread; None where the model is busy, or not known to be quick.
+        """The answer, worked out in the calling thread; None where that might take long, or others wait for the model.
 
         Raises:
             AcgsError: as `submit` and its answer.
         """
-        if self._usual_seconds > QUICK_SECONDS or not self._model.acquire(blocking=False):
+        quick = self._brief and len(instances) <= FEW_INSTANCES and self._usual_seconds <= QUICK_SECONDS
+        if not quick or self._open or not self._model.acquire(blocking=False):
             return None
         try:
             # Read while the model is held, so that it cannot be let go in the meantime.
@@ -111,12 +122,19 @@ class Worker:
         if self._retired:
             raise RetiredError(f"version {self.served.version} has left the slot")
 
+    def _ended(self, _answer: Future[Predictions]) -> None:
+        with self._lock:
+            self._open -= 1
+
     def _predicted(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Predictions:
         started = self._clock()
-        try:
-            return self.served.predict(instances, parameters)
-        finally:
-            self._usual_seconds += (self._clock() - started - self._usual_seconds) / _MEMORY
+        found = self.served.predict(instances, parameters)
+        if len(instances) <= FEW_INSTANCES:
+            # Answers only: what a model refuses takes it no time.
+            seconds = self._clock() - started
+            self._usual_seconds += (seconds - self._usual_seconds) / _MEMORY
+            self._brief = self._brief and seconds <= LONG_SECONDS
+        return found
 
     def _gathered(self, first: _Job) -> tuple[list[_Job], bool]:
         """The jobs that wait and may go together with the first; whether the end was among them."""

@@ -63,6 +63,7 @@ class _Frames(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
+        self._transport = None
         self._ended(self)
 
     def send(self, number: int, frame: bytes) -> None:
@@ -124,7 +125,7 @@ class ChannelServer:
         model_end = _QUESTION.size + model_length
         version_end = model_end + version_length
         model, version = frame[_QUESTION.size : model_end].decode(), frame[model_end:version_end].decode()
-        reply = await self._desk.ask(model, version, frame[version_end:])
+        reply = await self._desk.ask(model, version, frame[version_end:], alone=self.answering == 1)
         name = reply.version.encode()
         connection.send(number, _REPLY.pack(_KINDS.index(reply.kind), len(name)) + name + reply.body)
 

@@ -11,11 +11,10 @@ import orjson
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.serving.batching import RetiredError
 from acgs.serving.keeper import Keeper, NotHeldError
-from acgs.serving.runtimes.runtime import ModelRefusedError, Predictions
+from acgs.serving.runtimes.runtime import ModelFailedError, ModelRefusedError, Predictions
 
 SMALL_BYTES: Final = 4096
-"""A question of at most this is answered without the model's thread where the model is quick: no question holds the
-replica up for long."""
+"""Longer questions always go to the model's thread, so that none holds the replica up."""
 
 
 class ReplyKind(StrEnum):
@@ -46,15 +45,21 @@ class Desk:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
 
-    async def ask(self, model: str, version: str, question: bytes) -> Reply:
-        """Predict; `question` is what `question_of` made."""
+    async def ask(self, model: str, version: str, question: bytes, *, alone: bool = False) -> Reply:
+        """Predict.
+
+        Args:
+            question: what `question_of` made.
+            alone: no other request waits, so that the event loop may answer this one itself.
+        """
         try:
             worker = self._keeper.worker(model, version)
             asked = orjson.loads(question)
-            small = len(question) <= SMALL_BYTES
-            found = worker.ask_here(asked["instances"], asked["parameters"]) if small else None
+            brief = alone and len(question) <= SMALL_BYTES
+            found = worker.ask_here(asked["instances"], asked["parameters"]) if brief else None
             if found is None:
                 found = await asyncio.wrap_future(worker.submit(asked["instances"], asked["parameters"]))
+            return Reply(ReplyKind.ANSWERED, worker.served.version, _answer(found))
         except (NotHeldError, RetiredError) as error:
             return Reply(ReplyKind.NOT_HELD, "", _error(error))
         except ModelRefusedError as error:
@@ -63,7 +68,8 @@ class Desk:
             return Reply(ReplyKind.REFUSED, version, _error(error))
         except AcgsError as error:
             return Reply(ReplyKind.FAILED, version, _error(error))
-        return Reply(ReplyKind.ANSWERED, worker.served.version, _answer(found))
+        except Exception as error:  # noqa: BLE001 - whoever asks must hear of it, whatever it is
+            return Reply(ReplyKind.FAILED, version, _error(ModelFailedError(type(error).__name__)))
 
     def describe(self, model: str, version: str) -> dict[str, Any]:
         """Kind and schemas of a version; empty where this replica does not hold it."""

@@ -68,8 +68,9 @@ class ModelMetrics:
         }
         # A copy: answers are counted in another thread meanwhile.
         for labels in set(self._series) - wanted:
-            del self._series[labels]
             self._latency.remove(*labels)
+            # Last: what is counted in between must not keep the series that is gone.
+            del self._series[labels]
 
     def exposition(self) -> bytes:
         """Prometheus text of this process."""

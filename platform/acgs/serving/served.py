@@ -27,6 +27,11 @@ class ServedVersion:
         """See `Runtime.joins`."""
         return self._runtime.joins
 
+    @property
+    def brief(self) -> bool:
+        """See `Runtime.brief`."""
+        return self._runtime.brief
+
     def check(self, instances: Sequence[Any]) -> None:
         """Hold instances against number and input schema.
 

@@ -122,7 +122,11 @@ def test_an_adopted_policy_holds_whatever_the_environment_names(
     assert manager.stage_model("triage", first, data=held_out, limits=LIMITS).document.verdict == "PASS"
 
 
-@pytest.mark.parametrize("change", ["another policy", "a policy that nobody can read", "a later document"])
+CHANGED, UNKNOWN = "its grounds changed while it began", "its grounds could not be looked at again"
+CHANGES = {"another policy": CHANGED, "a policy that nobody can read": UNKNOWN, "a later document": CHANGED}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_the_grounds_while_a_promotion_begins_takes_it_back(
     governed: Platform, policy: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
@@ -148,8 +152,36 @@ def test_what_changes_the_grounds_while_a_promotion_begins_takes_it_back(
         manager.deploy_model("triage", second, plan=FLIP)
     taken_back = manager.deployments.of_model("triage", limit=1)[0]
     assert (taken_back.version, taken_back.active, taken_back.status) == (second, False, DeploymentStatus.FAILED)
-    assert taken_back.reason.startswith("its grounds changed while it began")
+    assert taken_back.reason.startswith(CHANGES[change])
     assert governed.ask("triage", [0.0, 0.0, 0.0, 0.0])[0] == first
+
+
+def test_a_promotion_that_somebody_took_back_meanwhile_is_not_taken_back_twice(
+    governed: Platform, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = governed.manager
+    first, held_out = train(manager, logistic(1.0))
+    second, _ = train(manager, logistic(0.9))
+    third, _ = train(manager, logistic(0.8))
+    for version in (first, second, third):
+        manager.stage_model("triage", version, data=held_out, limits=LIMITS)
+    manager.deploy_model("triage", first, plan=FLIP)
+    for version in (second, third):
+        manager.check_contract("triage", version, data=held_out, margins=MARGINS, waived={"calibration": "few rows"})
+        if version == second:
+            manager.deploy_model("triage", second, plan=FLIP)
+
+    def begun_and_taken_back(*arguments: Any, **options: Any) -> Deployment:
+        started = begin(*arguments, **options)
+        policy.write_text("models: {triage: {margins: {p95_ms: 500, p99_ms: 900}, fewest_rows: 101}}")
+        manager.rollback_model("triage", reason="stop")
+        return started
+
+    monkeypatch.setattr("acgs.mlops.manager.begin", begun_and_taken_back)
+    with pytest.raises(NotReleasableError):
+        manager.deploy_model("triage", third, plan=FLIP)
+    assert manager.deployments.active() == []
+    assert governed.ask("triage", [0.0, 0.0, 0.0, 0.0])[0] == second
 
 
 CHANGE = "UPDATE lifecycle_events SET details = replace(details, '900', '30') WHERE kind = 'release.policy.adopted'"

@@ -21,11 +21,10 @@ from acgs.release.promotion import (
 from acgs.release.requirements import Grounds, NotReleasableError
 from acgs.serving.deployments.record import Deployment, DeploymentStatus, RampPlan, Stage
 from acgs.serving.deployments.sql_store import SqlDeploymentStore
-from acgs.serving.deployments.store import Change, DeploymentBusyError, StaleDeploymentError
+from acgs.serving.deployments.store import Change, DeploymentBusyError
 from acgs.serving.replicas import Holding, Phase, ReplicaState
 from acgs.serving.routing import ModelRoute, Slot
 from acgs.serving.sql_store import SqlServingStore
-from acgs.serving.store import StaleTableError
 from tests.acgs.release.windows import traffic
 
 NOTHING = Grounds((), ())
@@ -310,10 +309,25 @@ def test_a_rollback_that_another_one_forestalled_does_not_go_back_one_version_to
     platform.promote("3.0.0", BY_STEPS)
     platform.tick()
     platform.deployments = Meddled(engine, [Platform(engine).roll_back])
-    with pytest.raises((StaleDeploymentError, StaleTableError)):
+    with pytest.raises(NothingToGoBackToError, match=r"3\.0\.0 is neither under way nor live"):
         platform.roll_back()
     platform.tick()
     assert platform.live == "2.0.0"
+    with pytest.raises(NothingToGoBackToError):
+        go_back(platform.deployments, platform.serving, "triage", actor="noor", reason="x", only="3.0.0")
+
+
+def test_a_watch_that_ends_in_between_does_not_stop_a_rollback(engine: Engine) -> None:
+    platform = Platform(engine)
+    platform.deployed("1.0.0")
+    platform.promote("2.0.0", RampPlan(steps=(100,), watch_seconds=30))
+    platform.tick()
+    assert platform.live == "2.0.0"
+    platform.ahead_by(60)
+    platform.deployments = Meddled(engine, [platform.controller.tick])
+    platform.roll_back()
+    platform.tick()
+    assert platform.live == "1.0.0"
 
 
 def test_a_rollback_ends_a_ramp_that_takes_a_step_in_between(engine: Engine) -> None:

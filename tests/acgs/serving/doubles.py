@@ -16,8 +16,9 @@ from acgs.serving.served import ServedVersion
 class StandIn:
     """Doubles numbers. -1 makes the model fail; with `gate` it waits before it answers."""
 
-    def __init__(self, *, joins: bool = True, gate: threading.Event | None = None) -> None:
+    def __init__(self, *, joins: bool = True, brief: bool = True, gate: threading.Event | None = None) -> None:
         self.joins = joins
+        self.brief = brief
         self.calls: list[int] = []
         self.threads: list[threading.Thread] = []
         """Those that asked, call by call."""

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from acgs.errors import InvalidInputError
-from acgs.serving.batching import MAX_JOINED, QUICK_SECONDS, RetiredError, Worker
+from acgs.serving.batching import FEW_INSTANCES, LONG_SECONDS, MAX_JOINED, QUICK_SECONDS, RetiredError, Worker
 from acgs.serving.runtimes.runtime import ModelFailedError
 from tests.acgs.serving.doubles import StandIn, version
 
@@ -134,12 +134,38 @@ def test_a_model_that_is_slow_or_little_known_is_left_to_its_thread(seconds: flo
     assert len(runtime.calls) == requests
 
 
-def test_a_model_that_becomes_slow_goes_back_to_its_thread() -> None:
+def test_a_model_that_once_took_long_goes_back_to_its_thread_for_good() -> None:
     worker = answered(StandIn(), seconds=0.0)
     assert worker.ask_here([1], {}) is not None
-    worker._clock = seconds_a_call(0.1).__next__
+    worker._clock = seconds_a_call(2 * LONG_SECONDS).__next__
     assert worker.ask_here([1], {}) is not None
+    worker._clock = seconds_a_call(0.0).__next__
+    for _ in range(200):
+        worker.submit([1], {}).result(60)
     assert worker.ask_here([1], {}) is None
+
+
+def test_requests_that_are_refused_do_not_make_a_model_quick() -> None:
+    worker = Worker(version(StandIn()), clock=seconds_a_call(0.0).__next__)
+    for _ in range(200):
+        with pytest.raises(ModelFailedError):
+            worker.submit([-1], {}).result(60)
+    assert worker.ask_here([1], {}) is None
+
+
+def test_what_may_take_long_is_left_to_the_thread_however_quick_the_model_was() -> None:
+    assert answered(StandIn(brief=False), seconds=0.0).ask_here([1], {}) is None
+    worker = answered(StandIn(), seconds=0.0)
+    assert worker.ask_here([1] * FEW_INSTANCES, {}) is not None
+    assert worker.ask_here([1] * (FEW_INSTANCES + 1), {}) is None
+
+
+def test_a_request_that_waits_for_the_thread_is_not_overtaken() -> None:
+    worker = answered(StandIn(), seconds=0.0)
+    with worker._model:
+        waiting = worker.submit([2], {})
+        assert worker.ask_here([1], {}) is None
+    assert waiting.result(60).values == [4]
 
 
 def test_a_busy_model_is_not_asked_from_two_threads() -> None:

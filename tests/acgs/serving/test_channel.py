@@ -185,7 +185,7 @@ def test_a_frame_beyond_the_limit_ends_the_connection(desk: Desk) -> None:
     uvloop.run(run())
 
 
-def test_a_quick_model_answers_small_questions_without_its_thread(desk: Desk) -> None:
+def test_a_quick_model_answers_a_small_question_that_is_alone_without_its_thread(desk: Desk) -> None:
     async def run() -> None:
         GATE.set()
         server = ChannelServer(desk)
@@ -198,6 +198,9 @@ def test_a_quick_model_answers_small_questions_without_its_thread(desk: Desk) ->
             reply = await channel.ask("triage", "1.0.0-rc.1", question_of([7], parameters))
             assert reply.body == b'{"predictions":[14]}'
             assert (RUNTIMES[-1].threads[-1] is threading.current_thread()) is here
+        for alone in (True, False):
+            await desk.ask("triage", "1.0.0-rc.1", question_of([7], {}), alone=alone)
+            assert (RUNTIMES[-1].threads[-1] is threading.current_thread()) is alone
         channel.close()
         await server.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -190,14 +190,22 @@ class Division:
     choices: Sequence[Choice]
     """By fold."""
 
+    @property
+    def change(self) -> float:
+        """Mean change of nDCG@10."""
+        return float(np.mean([item.change for item in self.confirmed]))
 
-def confirm(bench: Workbench, costs: Mapping[int, RouteCosts], *, seed: int) -> Division:
+
+def confirm(
+    bench: Workbench, costs: Mapping[int, RouteCosts], *, seed: int, say: Callable[[str], None] = lambda _step: None
+) -> Division:
     """Answer every judged query by the choices of the folds that it is not in."""
     passes = next(iter(bench.passes.values()))
     folds = fold_numbers(len(passes), bench.plan.folds, seed)
     found: dict[int, Confirmed] = {}
     choices = []
     for fold in range(bench.plan.folds):
+        say(f"choices without fold {fold + 1} of {bench.plan.folds}, and answers to its queries")
         choice = choose(bench, np.flatnonzero(folds != fold), costs)
         sides = bench.sides(choice)
         choices.append(choice)

@@ -28,11 +28,11 @@ def facts_of(found: Findings) -> dict[str, Any]:
         "encoder": found.bench.encoder.name,
         "seed": found.plan.seed,
         "folds": found.plan.folds,
-        "divisions": len(found.divisions),
+        "divisions": found.divisions,
         "verdict": str(found.contract.verdict),
         "candidate_is_baseline": not found.reranks,
         "quality": {name: _quality(found, name, members) for name, members in found.slices.items() if members},
-        "gate": gate_facts([item for division in found.divisions for item in division.confirmed]),
+        "gate": gate_facts(found.confirmed),
         "router": _router(found),
         "latency_ms": _latency(found),
         "route_costs_ms": {

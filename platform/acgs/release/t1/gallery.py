@@ -28,8 +28,7 @@ def gallery(
     lines = [
         "# Queries before and after",
         "",
-        f"{len(worse)} queries lose, {len(better)} gain, {same} stay as they were, as the first division"
-        " into folds answered them. An asterisk marks what is relevant.",
+        f"{len(worse)} queries lose, {len(better)} gain, {same} stay as they were. An asterisk marks what is relevant.",
     ]
     for title, items in (("Worst regressions", worse), ("Largest gains", better)):
         lines += ["", f"## {title}"]

@@ -44,7 +44,6 @@ from acgs.retrieval.corpus import Collection
 from acgs.retrieval.encoders import Encoder
 from acgs.retrieval.router.fidelity import NoRegret, no_regret
 from acgs.retrieval.slices import GLOBAL, HARD_NL, slice_queries
-from acgs.statistics.evidence import InsufficientDataError
 from acgs.statistics.ranking import jaccard
 
 INDEX_FOLDER: Final = "index"
@@ -61,8 +60,9 @@ class Findings:
     costs: Mapping[int, RouteCosts]
     """By depth."""
     final: Choice
-    divisions: Sequence[Division]
-    """Means are over all of them; what is said of single queries is of the first."""
+    division: Division
+    divisions: int
+    """Of so many divisions into folds it is the one with the median change."""
     regret: NoRegret | None
     """Of deciding by the router's tables instead of its teacher; None without a router."""
     slices: Mapping[str, tuple[str, ...]]
@@ -75,13 +75,13 @@ class Findings:
 
     @property
     def confirmed(self) -> Sequence[Confirmed]:
-        """The first division's answers, by query id."""
-        return self.divisions[0].confirmed
+        """The answers, by query id."""
+        return self.division.confirmed
 
     @property
     def choices(self) -> Sequence[Choice]:
-        """By division, then by fold."""
-        return [choice for division in self.divisions for choice in division.choices]
+        """By fold."""
+        return self.division.choices
 
     @property
     def reranks(self) -> bool:
@@ -110,12 +110,7 @@ def find(
         InvalidInputError, IntegrityError: the corpus or the folder cannot be used.
         InsufficientDataError: there are too few judged queries to divide into folds.
     """
-    if len(collection.judgements) < 2 * plan.folds:
-        raise InsufficientDataError(
-            f"{len(collection.judgements)} judged queries cannot be divided into {plan.folds} folds; "
-            f"judge at least {2 * plan.folds}",
-            field="qrels",
-        )
+    plan = plan.for_queries(len(collection.judgements))
     queries = {query: collection.queries[query] for query in sorted(collection.judgements)}
     texts = list(queries.values())
     slices = slice_queries(queries)
@@ -125,10 +120,9 @@ def find(
     costs = route_costs(
         searcher_for(bench.indexes[plan.bm25[0]], encoder, plan), texts, plan.p95_margin_ms, depths=plan.depths
     )
-    say("choices on folds, answers to the queries left out")
     times = min(plan.divisions, plan.times_divided(len(queries)))
-    divisions = [confirm(bench, costs, seed=plan.seed + number) for number in range(times)]
-    confirmed = divisions[0].confirmed
+    division = _median([confirm(bench, costs, seed=plan.seed + number, say=say) for number in range(times)])
+    confirmed = division.confirmed
     say("choices on all queries, paired replay")
     final = choose(bench, np.arange(len(queries)), costs)
     sides = bench.sides(final, encoder)
@@ -144,11 +138,16 @@ def find(
         baseline=_system("T0", bench, final, sides.baseline.version, ""),
         candidate=_system("T1", bench, final, sides.candidate.version, _router_digest(final)),
         split=Split(
-            name=f"{plan.folds} folds, confirmed out of fold" + (f", {times} divisions" if times > 1 else ""),
+            name=f"{plan.folds} folds, confirmed out of fold" + (f", median of {times} divisions" if times > 1 else ""),
             digest=_digest([str(plan.seed), *queries]),
         ),
         seed=plan.seed,
-        quality=_quality(divisions, slices),
+        quality=QualityPairs(
+            queries=tuple(item.query for item in confirmed),
+            baseline=np.array([item.baseline_ndcg for item in confirmed]),
+            candidate=np.array([item.candidate_ndcg for item in confirmed]),
+            slices={name: members for name, members in slices.items() if name != GLOBAL},
+        ),
         latency=LatencyPairs(
             baseline_ms=replayed.baseline_ms,
             candidate_ms=replayed.candidate_ms,
@@ -168,7 +167,8 @@ def find(
         bench=bench,
         costs=costs,
         final=final,
-        divisions=divisions,
+        division=division,
+        divisions=times,
         regret=None
         if final.routed.distillation is None
         else no_regret(tables_against_teacher(final.learned, final.routed)),
@@ -182,16 +182,12 @@ def find(
     )
 
 
-def _quality(divisions: Sequence[Division], slices: Mapping[str, tuple[str, ...]]) -> QualityPairs:
-    """Each query's nDCG@10 on both sides, the mean over the divisions."""
-    pairs = np.array([[(item.baseline_ndcg, item.candidate_ndcg) for item in each.confirmed] for each in divisions])
-    means = pairs.mean(axis=0)
-    return QualityPairs(
-        queries=tuple(item.query for item in divisions[0].confirmed),
-        baseline=means[:, 0],
-        candidate=means[:, 1],
-        slices={name: members for name, members in slices.items() if name != GLOBAL},
-    )
+def _median(divisions: Sequence[Division]) -> Division:
+    """The division of median mean change; of two in the middle the lower.
+
+    Not the mean over them: it would be surer than its error says, which knows nothing of what the divisions share.
+    """
+    return sorted(divisions, key=lambda each: each.change)[(len(divisions) - 1) // 2]
 
 
 def _system(name: str, bench: Workbench, final: Choice, version: str, router: str) -> System:

@@ -7,8 +7,10 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from acgs.retrieval.index import Bm25Options
+from acgs.statistics.evidence import InsufficientDataError
 
 _Positive = Annotated[float, Field(gt=0)]
+_FEWEST_FOLDS: Final = 5
 _MOST_TIMES: Final = 5
 """More divisions of the same queries say hardly more of them."""
 _Depth = Annotated[int, Field(ge=10, le=1000)]
@@ -20,9 +22,11 @@ class T1Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(20260901, ge=0, description="of folds, cross-fitting and resampling")
-    folds: int = Field(5, ge=3, le=20, description="outer folds: each query is judged by choices made without it")
+    folds: int = Field(
+        10, ge=3, le=20, description="outer folds, fewer for few queries: each is judged by choices made without it"
+    )
     divisions: int = Field(
-        3, ge=1, le=20, description="into outer folds, at most: few queries are divided anew, and the means taken"
+        3, ge=1, le=20, description="into outer folds, at most: of several, for few queries, the median one is judged"
     )
     inner_folds: int = Field(8, ge=3, le=20, description="folds in which reranker and router are cross-fitted")
     cross_fits: int = Field(500, ge=1, description="queries scored in cross-fitting: fewer are divided anew and again")
@@ -48,3 +52,17 @@ class T1Plan(BaseModel):
     def times_divided(self, queries: int) -> int:
         """How often so many queries are divided, so that nothing hangs on how one division fell."""
         return min(_MOST_TIMES, max(1, round(self.cross_fits / queries)))
+
+    def for_queries(self, queries: int) -> T1Plan:
+        """The plan with folds of at least two queries each.
+
+        Raises:
+            InsufficientDataError: there are too few to divide.
+        """
+        fewest = min(self.folds, _FEWEST_FOLDS)
+        if queries < 2 * fewest:
+            raise InsufficientDataError(
+                f"{queries} judged queries cannot be divided into {fewest} folds; judge at least {2 * fewest}",
+                field="qrels",
+            )
+        return self.model_copy(update={"folds": min(self.folds, queries // 2)})

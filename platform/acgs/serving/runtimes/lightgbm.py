@@ -22,6 +22,7 @@ class LightgbmRuntime:
     """A booster. A binary model predicts the probability of its class 1, a multiclass one the number of the class."""
 
     joins = True
+    brief = True
 
     def __init__(self, package: Package) -> None:
         """Load it.

@@ -38,6 +38,7 @@ class LoraRuntime:
     """A base with its adapter folded in. An instance is a text, or an object with chat `messages`."""
 
     joins = False  # requests differ in length and parameters; within one, rows go through together
+    brief = False
 
     def __init__(self, package: Package, resolve: BaseResolver) -> None:
         """Load base and adapter.

@@ -74,6 +74,7 @@ class OnnxRuntime:
         if fixed - {1} or None in sizes:
             raise InvalidInputError("the first dimension of every input must be free, or 1", field="entry")
         self.joins = not fixed
+        self.brief = False  # a graph may hold loops
 
     def predict(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Predictions:
         """See `Runtime.predict`."""

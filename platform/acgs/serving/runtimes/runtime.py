@@ -43,6 +43,8 @@ class Runtime(Protocol):
 
     joins: bool
     """Whether it gains from instances of several requests at once. An answer never depends on its neighbours."""
+    brief: bool
+    """Whether the time for an instance is bounded by its size, whatever it says."""
 
     def predict(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Predictions:
         """Answer for instances that satisfy the input schema.

@@ -51,6 +51,7 @@ class SklearnRuntime:
     """A fitted estimator or pipeline."""
 
     joins = True
+    brief = True
 
     def __init__(self, package: Package) -> None:
         """Load it.

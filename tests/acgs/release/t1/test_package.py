@@ -16,10 +16,11 @@ import pytest
 
 from acgs.release.evidence import read_evidence
 from acgs.release.monitoring_config import read_monitoring_config
-from acgs.release.t1.confirmation import Choice
+from acgs.release.t1.confirmation import Choice, Division
 from acgs.release.t1.facts import facts_of
-from acgs.release.t1.package import find
+from acgs.release.t1.package import _median, find
 from acgs.release.t1.page import page
+from acgs.release.t1.tuning import fold_numbers
 from acgs.release.t1.writing import write_package
 from acgs.retrieval.configuration import Route, load_configuration
 from acgs.retrieval.corpus import Collection
@@ -80,26 +81,32 @@ def test_the_written_configuration_searches_as_the_candidate_did(run: Run, tmp_p
 
 
 def test_every_query_was_answered_by_choices_made_without_it(run: Run) -> None:
-    for division in run.found.divisions:
-        assert [item.query for item in division.confirmed] == sorted(run.found.collection.judgements)
-        assert {item.fold for item in division.confirmed} == {0, 1, 2}
-        assert len(division.choices) == 3
-    first, second = ([item.fold for item in division.confirmed] for division in run.found.divisions)
-    assert first != second
+    assert [item.query for item in run.found.confirmed] == sorted(run.found.collection.judgements)
+    assert {item.fold for item in run.found.confirmed} == {0, 1, 2}
+    assert len(run.found.choices) == 3
+
+
+def test_of_several_divisions_the_median_one_is_judged(run: Run) -> None:
+    def changed(change: float) -> Division:
+        item = run.found.confirmed[0]
+        return Division([replace(item, baseline_ndcg=0.0, candidate_ndcg=change)], [])
+
+    assert [_median([changed(each) for each in order]).change for order in ((0.3, 0.1, 0.2), (0.4, 0.1))] == [0.2, 0.1]
+    folds = fold_numbers(QUERIES, 3, run.found.plan.seed), fold_numbers(QUERIES, 3, run.found.plan.seed + 1)
+    assert any([item.fold for item in run.found.confirmed] == each.tolist() for each in folds)
 
 
 def test_the_contract_judges_the_confirmed_changes(run: Run) -> None:
     quality = run.found.evidence.quality
     assert quality is not None
-    changes = [[item.change for item in division.confirmed] for division in run.found.divisions]
-    change = np.mean(changes, axis=0)
+    change = np.array([item.candidate_ndcg - item.baseline_ndcg for item in run.found.confirmed])
     assert quality.deltas == pytest.approx(change)
     assert run.found.contract.evidence_digest == run.found.evidence.digest()
     facts = read(run, "t1_facts.json")
     assert facts["quality"]["global"]["change"] == pytest.approx(change.mean())
     assert facts["gate"]["gain"] == pytest.approx(change.mean())
-    assert (facts["divisions"], len(facts["chosen_by_fold"])) == (2, 6)
-    assert "2 divisions" in (run.output / "report.html").read_text(encoding="utf-8")
+    assert (facts["divisions"], len(facts["chosen_by_fold"])) == (2, 3)
+    assert "of 2 divisions" in (run.output / "report.html").read_text(encoding="utf-8")
     assert facts["verdict"] == str(run.found.contract.verdict)
 
 
@@ -231,8 +238,8 @@ def test_a_candidate_that_is_the_baseline_changes_nothing_by_construction(run: R
             choice, configuration=choice.configuration.model_copy(update={"route": Route.FUSED, "gate": None})
         )
 
-    divisions = [replace(each, choices=[bare(choice) for choice in each.choices]) for each in run.found.divisions]
-    found = replace(run.found, final=bare(run.found.final), divisions=divisions)
+    division = replace(run.found.division, choices=[bare(choice) for choice in run.found.choices])
+    found = replace(run.found, final=bare(run.found.final), division=division)
     facts = facts_of(found)
     assert facts["candidate_is_baseline"]
     assert {item["lcb95"] for item in facts["quality"].values()} == {0.0}
