@@ -46,7 +46,7 @@ SMALL: dict[str, Any] = {
         ({"space": {"depth": []}}, "space.depth"),
         ({"space": {"shrinkage": [0]}}, "space.shrinkage"),
         ({"held_out": 1}, "held_out"),
-        ({"grace_folds": 9}, "grace_folds"),
+        ({"grace_folds": 99}, "grace_folds"),
         ({"plan": {"folds": 1}}, "plan.folds"),
         ({"corpus": "nowhere"}, "nowhere"),
         ({"encoder": "nowhere"}, "nowhere"),
