@@ -266,15 +266,9 @@ class MLOpsManager:
             why = error.message if isinstance(error, AcgsError) else type(error).__name__
             reason = f"its grounds {what}: {why}"
             # Whoever took it back in the meantime did so once.
+            model, version, actor = started.model, started.version, started.requested_by
             with suppress(AcgsError):
-                go_back(
-                    self.deployments,
-                    self.serving,
-                    started.model,
-                    actor=started.requested_by,
-                    reason=reason,
-                    only=started.version,
-                )
+                go_back(self.deployments, self.serving, model, actor=actor, reason=reason, only=version)
                 self.registry.carry_over()
             raise
 

@@ -132,30 +132,24 @@ def go_back(
     """
     if not reason.strip():
         raise InvalidInputError("say why; it stands in the record", field="reason")
-    for tries_left in reversed(range(_TRIES)):
-        table, history = serving.latest(), deployments.of_model(model)
-        active = next((deployment for deployment in history if deployment.active), None)
-        standing = live_version(table, model) if active is None else active.version
-        only = standing if only is None else only
-        if standing != only:
-            raise NothingToGoBackToError(f"{model} {only} is neither under way nor live any more", field="model")
-        try:
-            return _go_back(deployments, table, history, model, actor=actor, reason=reason)
-        except (StaleDeploymentError, StaleTableError):
-            if not tries_left:
-                raise
-    raise AssertionError("the last try returns or raises")
+    if only is None:
+        only = _standing(serving.latest(), deployments.of_model(model), model)
+    return _take_back(deployments, serving, model, only, actor=actor, reason=reason)
 
 
-def _go_back(
-    deployments: DeploymentStore,
-    table: RoutingTable,
-    history: Sequence[Deployment],
-    model: str,
-    *,
-    actor: str,
-    reason: str,
+def _standing(table: RoutingTable, history: Sequence[Deployment], model: str) -> str | None:
+    """The version under way, or else the live one."""
+    active = next((deployment for deployment in history if deployment.active), None)
+    return live_version(table, model) if active is None else active.version
+
+
+@_again_where_routes_changed
+def _take_back(
+    deployments: DeploymentStore, serving: ServingStore, model: str, version: str | None, *, actor: str, reason: str
 ) -> Deployment:
+    table, history = serving.latest(), deployments.of_model(model)
+    if _standing(table, history, model) != version:
+        raise NothingToGoBackToError(f"{model} {version} is neither under way nor live any more", field="model")
     active = next((deployment for deployment in history if deployment.active), None)
     if active is not None and (active.stage is not Stage.WATCHING or active.baseline is not None):
         route = table.models.get(model, ModelRoute())
