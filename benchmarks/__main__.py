@@ -25,6 +25,7 @@ MODULES = (
     "router",
     "ann",
     "search",
+    "cross_fitting",
     "t1",
     "causal",
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -20,7 +21,6 @@ from typing import Any
 
 import aiohttp
 import httpx
-import numpy as np
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +32,7 @@ from acgs.serving.routing import ModelRoute, Slot
 from acgs.serving.sql_store import SqlServingStore
 from acgs.storage.engine import default_url, open_engine
 from acgs.storage.migrate import upgrade
+from benchmarks.bare_model import constant_model
 from benchmarks.http import REPOSITORY, percentiles
 from benchmarks.noop import declaration
 
@@ -39,7 +40,7 @@ MODEL = "constant"
 VALUES = {"1.0.0": 1.0, "2.0.0": 2.0}
 BODY = json.dumps({"instances": [[0.5, 0.5]]}).encode()
 HEADERS = {"content-type": "application/json"}
-ROUTES = {"no-op": "/noop/", "predict": f"/models/{MODEL}/predict"}
+ROUTES = {"no-op": "/noop/", "bare model": "/bare_model/", "predict": f"/models/{MODEL}/predict"}
 TARGET_RATE = 200.0
 SHARE_OF_CAPACITY = 0.7
 """Above it an open loop only measures its own queue."""
@@ -50,18 +51,14 @@ ROUTERS = 2
 
 def write_models(folder: Path) -> None:
     """Two versions whose answers tell them apart."""
-    from sklearn.dummy import DummyRegressor
-
     row = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     for version, value in VALUES.items():
-        model = DummyRegressor(strategy="constant", constant=value).fit(np.zeros((2, 2)), np.zeros(2))
-        pack_sklearn(
-            model, folder / MODEL / version, instance=row, prediction={"type": "number"}, probes=[[[0.0, 1.0]]]
-        )
+        model, place = constant_model(value), folder / MODEL / version
+        pack_sklearn(model, place, instance=row, prediction={"type": "number"}, probes=[[[0.0, 1.0]]])
 
 
 def configuration(folder: Path) -> Path:
-    """The shipped models application, always on, beside a no-op."""
+    """The shipped models application, always on, beside its baselines."""
     document = yaml.safe_load((REPOSITORY / "cluster" / "serve.yaml").read_text(encoding="utf-8"))
     models = next(item for item in document["applications"] if item["name"] == "models")
     models["runtime_env"]["env_vars"] |= {
@@ -72,9 +69,12 @@ def configuration(folder: Path) -> Path:
     for deployment in models["deployments"]:
         deployment.pop("autoscaling_config")
         deployment["num_replicas"] = ROUTERS if deployment["name"] == "ModelRouter" else 1
-    noop = declaration({"env_vars": {"OMP_NUM_THREADS": "1"}})
-    noop["deployments"][0]["ray_actor_options"] = {"num_cpus": 0.1}
-    document["applications"] = [models, noop]
+    single = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+    document["applications"] = [
+        models,
+        declaration(single, cpus=0.1),
+        declaration(single, module="bare_model", deployment="BareModel", cpus=0.1),
+    ]
     path = folder / "serve.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
@@ -224,11 +224,12 @@ def _session(url: str) -> aiohttp.ClientSession:
 
 
 def overhead(url: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds of a prediction and of a no-op, call by call; the order alternates."""
-    samples: dict[str, list[float]] = {"no-op": [], "predict": []}
+    """Seconds of a prediction and of its baselines, call by call, in every order equally often."""
+    orders = list(itertools.permutations(ROUTES))
+    samples: dict[str, list[float]] = {name: [] for name in ROUTES}
     with httpx.Client(base_url=url, timeout=60, headers=HEADERS) as client:
         for turn in range(rounds + 50):
-            for name in list(ROUTES)[:: 1 if turn % 2 else -1]:
+            for name in orders[turn % len(orders)]:
                 started = time.perf_counter()
                 client.post(ROUTES[name], content=BODY).raise_for_status()
                 if turn >= 50:  # the first calls warm up
@@ -243,14 +244,17 @@ def measure(cluster: LocalCluster, options: argparse.Namespace) -> dict[str, Any
     result: dict[str, Any] = {"cores": os.cpu_count(), "load_average_before": os.getloadavg()[0]}
     result["slot_load_seconds"] = release.wait_until_loaded()
     samples = overhead(cluster.url, options.rounds)
-    p50, p99 = zip(*(percentiles(samples[name]) for name in ("no-op", "predict")), strict=True)
+    p50, p99 = zip(*map(percentiles, samples.values()), strict=True)
     result["router"] = {
         "n": options.rounds,
-        "no_op_p50_ms": p50[0], "no_op_p99_ms": p99[0], "predict_p50_ms": p50[1], "predict_p99_ms": p99[1],
-        "added_p50_ms": p50[1] - p50[0], "ratio_p50": p50[1] / p50[0],
+        "no_op_p50_ms": p50[0], "no_op_p99_ms": p99[0], "bare_model_p50_ms": p50[1], "bare_model_p99_ms": p99[1],
+        "predict_p50_ms": p50[2], "predict_p99_ms": p99[2],
+        "added_to_no_op_p50_ms": p50[2] - p50[0], "ratio_to_no_op_p50": p50[2] / p50[0],
+        "added_to_bare_model_p50_ms": p50[2] - p50[1], "ratio_to_bare_model_p50": p50[2] / p50[1],
     }  # fmt: skip
     no_op_at_most, at_most = (
-        asyncio.run(capacity(cluster.url, route, options.capacity_seconds, clients=16)) for route in ROUTES.values()
+        asyncio.run(capacity(cluster.url, ROUTES[name], options.capacity_seconds, clients=16))
+        for name in ("no-op", "predict")
     )
     rate = min(options.rate, SHARE_OF_CAPACITY * at_most)
     observed, flips, sent = asyncio.run(under_load(cluster.url, release, rate, options.responses, options.flips))

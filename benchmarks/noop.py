@@ -23,15 +23,22 @@ class Noop:
         return Response(b"{}", 200, None, "application/json")
 
 
-def declaration(runtime_env: dict[str, Any]) -> dict[str, Any]:
-    """Its entry in a Serve configuration, beside the application that it is compared with."""
+def declaration(
+    runtime_env: dict[str, Any], *, module: str = "noop", deployment: str = "Noop", cpus: float = 0.5
+) -> dict[str, Any]:
+    """A baseline's entry in a Serve configuration, beside the application that it is compared with."""
     return {
-        "name": "noop",
-        "route_prefix": "/noop",
-        "import_path": "benchmarks.noop:application",
+        "name": module,
+        "route_prefix": f"/{module}",
+        "import_path": f"benchmarks.{module}:application",
         "runtime_env": runtime_env,
         "deployments": [
-            {"name": "Noop", "num_replicas": 1, "max_ongoing_requests": 64, "ray_actor_options": {"num_cpus": 0.5}}
+            {
+                "name": deployment,
+                "num_replicas": 1,
+                "max_ongoing_requests": 64,
+                "ray_actor_options": {"num_cpus": cpus},
+            }
         ],
     }
 
