@@ -15,6 +15,7 @@ import numpy as np
 from acgs.errors import InvalidInputError, UnavailableError
 from acgs.files import write_atomic
 from acgs.mlops.manager import MLOpsManager
+from acgs.mlops.splitting import keep_back
 from acgs.release.staging.compliance import SENTENCE
 from acgs.security.roles import Permission
 from acgs.serving.packing import pack_lightgbm, pack_sklearn
@@ -52,7 +53,7 @@ def train_and_version_model(
         y: labels, shape (n,): classes (numbers without fraction, or texts), or measured values.
         name: the model's.
         estimator: any scikit-learn estimator that is not fitted yet, or 'lightgbm'; default: a gradient-boosted tree.
-        held_out_share: of the rows that are kept back, drawn with `seed`; classes keep their shares.
+        held_out_share: of the rows that are kept back. With one `seed` a row stays on its side in every later table.
         statement: the sentence in which governance reads an answer that is no text, with '{prediction}' in it.
         create: see `MLOpsManager.create_model_version`.
 
@@ -66,7 +67,7 @@ def train_and_version_model(
     manager = manager or MLOpsManager()
     manager.act(Permission.MODEL_CREATE)
     classes = _classes(labels)
-    train, kept = _split(labels, held_out_share, seed, stratified=classes is not None)
+    train, kept = keep_back(table, labels, held_out_share, seed, by_class=classes is not None)
     with tempfile.TemporaryDirectory(prefix="acgs-model-") as folder:
         package = Path(folder)
         common = {
@@ -134,21 +135,6 @@ def _classes(labels: _Array) -> list[Any] | None:
         raise InvalidInputError("all labels are the same; there is nothing to learn", field="y")
     listed: list[Any] = found.tolist()
     return listed
-
-
-def _split(labels: _Array, share: float, seed: int, *, stratified: bool) -> tuple[_Array, _Array]:
-    from sklearn.model_selection import train_test_split
-
-    if not 0 < share < 1:
-        raise InvalidInputError("held_out_share lies between 0 and 1", field="held_out_share")
-    places = np.arange(len(labels))
-    try:
-        train, kept = train_test_split(
-            places, test_size=share, random_state=seed, stratify=labels if stratified else None
-        )
-    except ValueError as error:
-        raise InvalidInputError("a class has too few rows to keep some back", field="y") from error
-    return train, kept
 
 
 def _fit_sklearn(task: _Task, estimator: Any, package: Path, common: dict[str, Any]) -> tuple[_Array, str]:
