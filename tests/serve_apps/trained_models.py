@@ -57,8 +57,8 @@ def train_wards(manager: MLOpsManager, _folder: Path) -> Trained:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder
 
-    rows = np.random.default_rng(0).integers(0, 4, size=(800, 4)).astype(np.float64)
-    labels = (rows.sum(axis=1) > 6).astype(int)
+    rows = np.random.default_rng(0).integers(0, 8, size=(1200, 4)).astype(np.float64)
+    labels = (rows.sum(axis=1) > 14).astype(int)
     first = train_and_version_model(rows, labels, "wards", estimator=LogisticRegression(C=10.0), manager=manager)
     encoding = make_pipeline(OneHotEncoder(), LogisticRegression(C=10.0))
     second = train_and_version_model(rows, labels, "wards", estimator=encoding, manager=manager)
