@@ -138,6 +138,15 @@ def run(arguments: Sequence[str]) -> int:
         place = f" {error.filename}" if error.filename else ""
         write_error("system", f"cannot use{place}: {error.strerror or type(error).__name__}", as_json=as_json)
         return UNUSABLE
+    except ModuleNotFoundError as error:
+        if os.environ.get("ACGS_DEBUG") == "1":
+            raise
+        message = (
+            f"'{error.name}' is not installed; this command needs an extra: "
+            "pip install -c requirements.lock -e '.[train,retrieval,models]'"
+        )
+        write_error("unavailable", message, as_json=as_json)
+        return UNUSABLE
     except Exception as error:
         if os.environ.get("ACGS_DEBUG") == "1":
             raise

@@ -116,6 +116,8 @@ def _checked(X: Any, y: Any) -> tuple[_Array, _Array]:  # noqa: N803
         table = np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInputError("X holds something that is no number; encode it first", field="X") from error
+    if np.isinf(table).any():
+        raise InvalidInputError("X holds an infinite number; what is missing is NaN", field="X")
     labels = np.asarray(y)
     if table.ndim != 2 or labels.ndim != 1 or len(table) != len(labels):
         raise InvalidInputError("X has the shape (n, features) and y (n,), with one n", field="y")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from acgs.audit.entries import Event
-from acgs.errors import AcgsError
+from acgs.errors import AcgsError, InvalidInputError
 from acgs.registry.model_version import VersionFacts
 from acgs.release.approvals import approval_holds
 from acgs.release.documents import verify_document
@@ -61,6 +61,7 @@ def judge(case: Case, trust: Trust) -> Grounds:
     """The grounds for a promotion.
 
     Raises:
+        InvalidInputError: it is live already.
         NotReleasableError: a document is missing, is not the latest that was made, is about something else, was made
             under another policy, or does not say PASS and was not overridden.
         IntegrityError: a document was changed after it was signed.
@@ -72,6 +73,8 @@ def judge(case: Case, trust: Trust) -> Grounds:
             "one in force",
             field="version",
         )
+    if case.baseline == case.facts.version:
+        raise InvalidInputError(f"{name} is live already", field="version")
     staging = _latest(case.staging, case, trust)
     if staging is None:
         raise NotReleasableError(f"{name} was never staged; run 'acgs release stage {name}'", field="version")

@@ -122,6 +122,16 @@ def test_a_fault_of_ours_is_one_line_and_exit_code_70(
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "internal"
 
 
+def test_a_module_of_an_extra_that_is_missing_is_named_with_what_to_install(
+    faulty: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faulty.fault = ModuleNotFoundError("No module named 'Stemmer'", name="Stemmer")
+    assert run(["faulty"]) == 2
+    shown = capsys.readouterr().err
+    assert "'Stemmer' is not installed" in shown
+    assert "retrieval" in shown
+
+
 def test_with_acgs_debug_the_traceback_comes_through(faulty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     faulty.fault = ZeroDivisionError("x")
     monkeypatch.setenv("ACGS_DEBUG", "1")

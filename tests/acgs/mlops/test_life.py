@@ -115,6 +115,8 @@ def test_a_worse_version_fails_its_contract(platform: Platform) -> None:
     version = first.version["version"]
     manager.stage_model("triage", version, data=first.held_out, limits=LIMITS)
     manager.deploy_model("triage", version, plan=RampPlan(steps=(100,), watch_seconds=0))
+    with pytest.raises(InvalidInputError, match="live already"):
+        manager.deploy_model("triage", version)
     found = manager.check_contract("triage", worse.version["version"], data=first.held_out)
     assert found.document.verdict == "FAIL"
     staged = manager.stage_model("triage", worse.version["version"], data=first.held_out, limits=LIMITS)
@@ -199,6 +201,7 @@ def test_the_dashboard_counts_and_says_null_for_what_was_not_measured(platform: 
         (np.zeros((50, 2)), np.zeros(50, dtype=int), "y"),
         ([["a"]] * 50, [0, 1] * 25, "X"),
         (np.zeros((50, 2)), np.full(50, np.nan), "y"),
+        (np.array([[np.inf, 0.0]] * 50), np.arange(50) % 2, "X"),
     ],
 )
 def test_a_table_that_cannot_be_learned_from_is_refused(platform: Platform, rows: Any, labels: Any, field: str) -> None:
