@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from acgs.release.evidence import Forecasts, SliceCoverage
+from acgs.release.guards.guard import DEFAULT_BUDGET
 from acgs.release.t1.confirmation import Confirmed
 from acgs.statistics.calibration import platt
 from acgs.statistics.conformal import check_coverage, mondrian_cuts
@@ -37,6 +38,7 @@ def coverage(
     order = np.random.default_rng(seed).permutation(len(confirmed))
     half = set(order[: len(order) // 2].tolist())
     residuals = np.array([abs(item.change - (item.predicted_gain or 0.0)) for item in confirmed])
+    confidence = DEFAULT_BUDGET.shared_by_any(len(slices)).confidence  # as the contract judges them
     evidence, rows = [], []
     for name, members in slices.items():
         held = set(members)
@@ -53,7 +55,9 @@ def coverage(
             continue
         covered = int((residuals[test] <= cut).sum())
         ties = len(np.unique(residuals[calibrate])) < len(calibrate)
-        found = check_coverage(covered, len(test), len(calibrate), ALPHA, over_coverage_fails=not ties)
+        found = check_coverage(
+            covered, len(test), len(calibrate), ALPHA, confidence=confidence, over_coverage_fails=not ties
+        )
         evidence.append(
             SliceCoverage(slice=name, quantity=QUANTITY, alpha=ALPHA, covered=covered, tested_on=len(test),
                           calibrated_on=len(calibrate), ties=ties)

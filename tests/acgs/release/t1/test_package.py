@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from acgs.release.evidence import read_evidence
+from acgs.release.guards.coverage import EverySliceCovered
 from acgs.release.monitoring_config import read_monitoring_config
 from acgs.release.t1.confirmation import Choice, Division
 from acgs.release.t1.facts import facts_of
 from acgs.release.t1.package import _median, find
 from acgs.release.t1.page import page
+from acgs.release.t1.promises import coverage
 from acgs.release.t1.tuning import fold_numbers
 from acgs.release.t1.writing import write_package
 from acgs.retrieval.configuration import Route, load_configuration
@@ -149,6 +151,22 @@ def test_small_slices_have_no_coverage_that_passes(run: Run) -> None:
             inside = float(row["target_min"]) <= float(row["coverage_percentage"]) <= float(row["target_max"])
             assert row["in_range"] == str(inside)
     assert "PASS" not in {row["verdict"] for row in rows}
+
+
+def test_report_and_contract_accept_the_same_coverage(run: Run) -> None:
+    copies = range(10)
+    confirmed = [replace(item, query=f"{item.query} {copy}") for copy in copies for item in run.found.confirmed]
+    slices = {
+        name: [f"{query} {copy}" for copy in copies for query in run.found.slices[name]] for name in run.found.slices
+    }
+    evidence, rows = coverage(confirmed, slices, seed=1)
+    judged = EverySliceCovered("coverage").check(run.found.evidence.model_copy(update={"coverage": tuple(evidence)}))
+    parts = {part.guard: part for part in judged.parts}
+    assert len(rows) == len(parts) == 4
+    for row in rows:
+        part = parts[f"coverage: {row['slice']}"]
+        assert row["verdict"] == str(part.verdict)
+        assert part.bound in (row.get("target_min"), row.get("target_max"))
 
 
 def test_the_gallery_lists_regressions_before_gains(run: Run) -> None:
