@@ -247,13 +247,13 @@ def measure(cluster: LocalCluster, options: argparse.Namespace) -> dict[str, Any
     result: dict[str, Any] = {"cores": os.cpu_count(), "load_average_before": os.getloadavg()[0]}
     result["slot_load_seconds"] = release.wait_until_loaded()
     samples = overhead(cluster.url, options.rounds)
-    p50, p99 = zip(*map(percentiles, samples.values()), strict=True)
+    (no_op50, no_op99), (bare50, bare99), (predict50, predict99) = (percentiles(samples[name]) for name in ROUTES)
     result["router"] = {
         "n": options.rounds,
-        "no_op_p50_ms": p50[0], "no_op_p99_ms": p99[0], "bare_model_p50_ms": p50[1], "bare_model_p99_ms": p99[1],
-        "predict_p50_ms": p50[2], "predict_p99_ms": p99[2],
-        "added_to_no_op_p50_ms": p50[2] - p50[0], "ratio_to_no_op_p50": p50[2] / p50[0],
-        "added_to_bare_model_p50_ms": p50[2] - p50[1], "ratio_to_bare_model_p50": p50[2] / p50[1],
+        "no_op_p50_ms": no_op50, "no_op_p99_ms": no_op99, "bare_model_p50_ms": bare50, "bare_model_p99_ms": bare99,
+        "predict_p50_ms": predict50, "predict_p99_ms": predict99,
+        "added_to_no_op_p50_ms": predict50 - no_op50, "ratio_to_no_op_p50": predict50 / no_op50,
+        "added_to_bare_model_p50_ms": predict50 - bare50, "ratio_to_bare_model_p50": predict50 / bare50,
     }  # fmt: skip
     no_op_at_most, at_most = (
         asyncio.run(capacity(cluster.url, ROUTES[name], options.capacity_seconds, clients=16))

@@ -132,28 +132,29 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse_usage(error, as_json=as_json)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except OSError as error:
+    except Exception as error:
         if os.environ.get("ACGS_DEBUG") == "1":
             raise
+        return _tell_fault(error, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _tell_fault(error: Exception, *, as_json: bool) -> int:
+    """What went wrong where nothing of ours says it, in one line."""
+    if isinstance(error, OSError):
         place = f" {error.filename}" if error.filename else ""
         write_error("system", f"cannot use{place}: {error.strerror or type(error).__name__}", as_json=as_json)
         return UNUSABLE
-    except ModuleNotFoundError as error:
-        if os.environ.get("ACGS_DEBUG") == "1":
-            raise
+    if isinstance(error, ModuleNotFoundError):
         message = (
             f"'{error.name}' is not installed; this command needs an extra: "
             "pip install -c requirements.lock -e '.[train,retrieval,models]'"
         )
         write_error("unavailable", message, as_json=as_json)
         return UNUSABLE
-    except Exception as error:
-        if os.environ.get("ACGS_DEBUG") == "1":
-            raise
-        message = f"unexpected {type(error).__name__}; run it again with ACGS_DEBUG=1 for the traceback"
-        write_error("internal", message, as_json=as_json)
-        return INTERNAL_FAULT
-    return code if isinstance(code, int) else 0
+    message = f"unexpected {type(error).__name__}; run it again with ACGS_DEBUG=1 for the traceback"
+    write_error("internal", message, as_json=as_json)
+    return INTERNAL_FAULT
 
 
 def _refuse_usage(error: TyperException, *, as_json: bool) -> int:
