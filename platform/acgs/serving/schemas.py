@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-from jsonschema.exceptions import SchemaError, ValidationError  # type: ignore[import-untyped]
-from referencing.exceptions import Unresolvable
+from jsonschema_rs import Draft202012Validator, ValidationError
 
 from acgs.errors import InvalidInputError
 
 MAX_DEPTH: Final = 32
 _REFERENCES: Final = ("$ref", "$dynamicRef")
+_SAID: Final = frozenset({
+    "const", "enum", "exclusiveMaximum", "exclusiveMinimum", "maxItems", "maxLength", "maxProperties", "maximum",
+    "minItems", "minLength", "minProperties", "minimum", "multipleOf", "pattern", "type",
+})  # fmt: skip
+"""Keywords whose value is the schema's own. That of others may repeat what was sent."""
 
 
 class Schema:
@@ -22,7 +25,8 @@ class Schema:
         """`field` names the schema in errors.
 
         Raises:
-            InvalidInputError: it is no schema, refers to something outside itself, or is nested too deeply.
+            InvalidInputError: it is no schema, refers to something outside itself or to nothing, or is nested too
+                deeply.
         """
         for node in _nodes(document, field, MAX_DEPTH):
             for keyword in _REFERENCES:
@@ -30,11 +34,9 @@ class Schema:
                 if isinstance(target, str) and not target.startswith("#"):
                     raise InvalidInputError(f"{field} refers to {target!r}: only '#...' is followed", field=field)
         try:
-            Draft202012Validator.check_schema(document)
-        except SchemaError as error:
+            self._validator = Draft202012Validator(document, offline=True)
+        except ValidationError as error:
             raise InvalidInputError(f"{field} is no JSON schema: {error.message[:200]}", field=field) from None
-        self._field = field
-        self._validator = Draft202012Validator(document)
         self.document = document
 
     @property
@@ -48,25 +50,23 @@ class Schema:
         Raises:
             InvalidInputError: naming what is at fault below `field`; the value is not repeated.
         """
-        try:
-            error = next(self._validator.iter_errors(value), None)
-        except (Unresolvable, RecursionError):
-            raise InvalidInputError(f"{self._field} cannot be followed to its end", field=self._field) from None
+        error = next(self._validator.iter_errors(value), None)
         if error is not None:
-            place = ".".join([field, *(str(part) for part in error.absolute_path)])
+            place = ".".join([field, *(str(part) for part in error.instance_path)])
             raise InvalidInputError(f"{place}: {_reason(error)}", field=place)
 
 
 def _reason(error: ValidationError) -> str:
     """What the schema asks for, in words that do not hold what was sent."""
-    if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
-        return f"{', '.join(missing)} is missing"
-    if error.validator == "additionalProperties":
+    keyword, wanted = error.kind.name, error.kind.value
+    if keyword == "required":
+        return f"{wanted} is missing"
+    if keyword in ("additionalProperties", "unevaluatedProperties"):
         return "has a field that the schema does not know"
-    wanted = error.validator_value
-    shown = wanted if isinstance(wanted, str | int | float | bool) else str(wanted)
-    return f"does not satisfy {error.validator}: {str(shown)[:200]}"
+    if keyword not in _SAID:
+        return f"does not satisfy {keyword}"
+    shown = ", ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+    return f"does not satisfy {keyword}: {shown[:200]}"
 
 
 def _nodes(node: Any, field: str, depth: int) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,6 @@ import pytest
 from acgs.errors import InvalidInputError
 from acgs.serving.fetching import FolderStore
 from acgs.serving.package import MAX_DESCRIPTOR_BYTES, open_package
-from acgs.serving.schemas import Schema
 from tests.acgs.serving.models import RECORD
 
 DESCRIPTOR: dict[str, Any] = {
@@ -89,40 +88,6 @@ def test_a_descriptor_that_is_none_is_refused(tmp_path: Path, data: bytes) -> No
 def test_a_folder_without_a_descriptor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"no readable model\.json"):
         open_package(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("value", "field", "words"),
-    [
-        ({"age": 1}, "instances.0", "dose is missing"),
-        ({"age": 1, "dose": "hunter2"}, "instances.0.dose", "does not satisfy type: number"),
-        ({"age": -1, "dose": 1}, "instances.0.age", "does not satisfy minimum: 0"),
-        ({"age": 1, "dose": 1, "hunter2": 1}, "instances.0", "does not know"),
-    ],
-)
-def test_an_error_says_where_and_what_is_asked_for_but_not_what_was_sent(value: Any, field: str, words: str) -> None:
-    with pytest.raises(InvalidInputError, match=words) as caught:
-        Schema(RECORD, field="input").check(value, field="instances.0")
-    assert caught.value.field == field
-    assert "hunter2" not in caught.value.message
-
-
-def test_references_within_a_schema_are_followed_and_endless_ones_refused() -> None:
-    inner = Schema({"$ref": "#/$defs/n", "$defs": {"n": {"type": "number"}}}, field="input")
-    inner.check(1, field="x")
-    with pytest.raises(InvalidInputError, match="does not satisfy type"):
-        inner.check("1", field="x")
-    for endless in ({"$ref": "#"}, {"$ref": "#/nowhere"}):
-        with pytest.raises(InvalidInputError, match="cannot be followed"):
-            Schema(endless, field="input").check(1, field="x")
-
-
-def test_a_schema_nested_beyond_reason_is_refused() -> None:
-    nested: dict[str, Any] = {}
-    for _ in range(100):
-        nested = {"items": nested}
-    with pytest.raises(InvalidInputError, match="deep"):
-        Schema(nested, field="input")
 
 
 @pytest.mark.parametrize(("model", "version"), [("../x", "1.0.0"), ("x", "../1"), ("x", "1.0.0"), ("X", "1.0.0")])
