@@ -116,18 +116,30 @@ class ChannelServer:
         return connection
 
     def _take(self, connection: _Frames, number: int, frame: bytes) -> None:
-        task = asyncio.create_task(self._answer(connection, number, frame))
+        asked = _question(frame)
+        # A task of its own would cost more than the answer of a quick model.
+        reply = None if self._answers else self._desk.ask_here(*asked)
+        if reply is not None:
+            connection.send(number, _framed(reply))
+            return
+        task = asyncio.create_task(self._answer(connection, number, asked))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 
-    async def _answer(self, connection: _Frames, number: int, frame: bytes) -> None:
-        model_length, version_length = _QUESTION.unpack_from(frame)
-        model_end = _QUESTION.size + model_length
-        version_end = model_end + version_length
-        model, version = frame[_QUESTION.size : model_end].decode(), frame[model_end:version_end].decode()
-        reply = await self._desk.ask(model, version, frame[version_end:], alone=self.answering == 1)
-        name = reply.version.encode()
-        connection.send(number, _REPLY.pack(_KINDS.index(reply.kind), len(name)) + name + reply.body)
+    async def _answer(self, connection: _Frames, number: int, asked: tuple[str, str, bytes]) -> None:
+        connection.send(number, _framed(await self._desk.ask(*asked)))
+
+
+def _question(frame: bytes) -> tuple[str, str, bytes]:
+    model_length, version_length = _QUESTION.unpack_from(frame)
+    model_end = _QUESTION.size + model_length
+    version_end = model_end + version_length
+    return frame[_QUESTION.size : model_end].decode(), frame[model_end:version_end].decode(), frame[version_end:]
+
+
+def _framed(reply: Reply) -> bytes:
+    name = reply.version.encode()
+    return _REPLY.pack(_KINDS.index(reply.kind), len(name)) + name + reply.body
 
 
 class Channel:

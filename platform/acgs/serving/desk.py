@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from acgs.errors import AcgsError, InvalidInputError
-from acgs.serving.batching import RetiredError
+from acgs.serving.batching import RetiredError, Worker
 from acgs.serving.keeper import Keeper, NotHeldError
 from acgs.serving.runtimes.runtime import ModelFailedError, ModelRefusedError, Predictions
 
@@ -45,31 +45,25 @@ class Desk:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
 
-    async def ask(self, model: str, version: str, question: bytes, *, alone: bool = False) -> Reply:
-        """Predict.
-
-        Args:
-            question: what `question_of` made.
-            alone: no other request waits, so that the event loop may answer this one itself.
-        """
+    async def ask(self, model: str, version: str, question: bytes) -> Reply:
+        """Predict in the model's thread. `question` is what `question_of` made."""
         try:
-            worker = self._keeper.worker(model, version)
-            asked = orjson.loads(question)
-            brief = alone and len(question) <= SMALL_BYTES
-            found = worker.ask_here(asked["instances"], asked["parameters"]) if brief else None
-            if found is None:
-                found = await asyncio.wrap_future(worker.submit(asked["instances"], asked["parameters"]))
+            worker, instances, parameters = self._read(model, version, question)
+            found = await asyncio.wrap_future(worker.submit(instances, parameters))
             return Reply(ReplyKind.ANSWERED, worker.served.version, _answer(found))
-        except (NotHeldError, RetiredError) as error:
-            return Reply(ReplyKind.NOT_HELD, "", _error(error))
-        except ModelRefusedError as error:
-            return Reply(ReplyKind.MODEL_REFUSED, version, _error(error))
-        except InvalidInputError as error:
-            return Reply(ReplyKind.REFUSED, version, _error(error))
-        except AcgsError as error:
-            return Reply(ReplyKind.FAILED, version, _error(error))
         except Exception as error:  # noqa: BLE001 - whoever asks must hear of it, whatever it is
-            return Reply(ReplyKind.FAILED, version, _error(ModelFailedError(type(error).__name__)))
+            return _refusal(version, error)
+
+    def ask_here(self, model: str, version: str, question: bytes) -> Reply | None:
+        """Predict in the calling thread, or say none where that might take long. For a caller that asks alone."""
+        if len(question) > SMALL_BYTES:
+            return None
+        try:
+            worker, instances, parameters = self._read(model, version, question)
+            found = worker.ask_here(instances, parameters)
+            return None if found is None else Reply(ReplyKind.ANSWERED, worker.served.version, _answer(found))
+        except Exception as error:  # noqa: BLE001 - as above
+            return _refusal(version, error)
 
     def describe(self, model: str, version: str) -> dict[str, Any]:
         """Kind and schemas of a version; empty where this replica does not hold it."""
@@ -77,6 +71,10 @@ class Desk:
             return self._keeper.worker(model, version).served.description()
         except NotHeldError:
             return {}
+
+    def _read(self, model: str, version: str, question: bytes) -> tuple[Worker, list[Any], dict[str, Any]]:
+        worker, asked = self._keeper.worker(model, version), orjson.loads(question)
+        return worker, asked["instances"], asked["parameters"]
 
 
 def question_of(instances: list[Any], parameters: dict[str, Any]) -> bytes:
@@ -95,6 +93,19 @@ def _answer(found: Predictions) -> bytes:
     if found.probabilities is not None:
         answer["probabilities"] = found.probabilities
     return orjson.dumps(answer)
+
+
+def _refusal(version: str, error: Exception) -> Reply:
+    match error:
+        case NotHeldError() | RetiredError():
+            return Reply(ReplyKind.NOT_HELD, "", _error(error))
+        case ModelRefusedError():
+            return Reply(ReplyKind.MODEL_REFUSED, version, _error(error))
+        case InvalidInputError():
+            return Reply(ReplyKind.REFUSED, version, _error(error))
+        case AcgsError():
+            return Reply(ReplyKind.FAILED, version, _error(error))
+    return Reply(ReplyKind.FAILED, version, _error(ModelFailedError(type(error).__name__)))
 
 
 def _error(error: AcgsError) -> bytes:

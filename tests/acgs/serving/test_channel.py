@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from acgs.errors import UnavailableError
+from acgs.serving.batching import FEW_INSTANCES
 from acgs.serving.channel import MAX_FRAME_BYTES, MAX_OUTSTANDING, Channel, ChannelServer
 from acgs.serving.channels import Channels
 from acgs.serving.desk import SMALL_BYTES, Desk, Reply, ReplyKind, question_of
@@ -198,9 +199,13 @@ def test_a_quick_model_answers_a_small_question_that_is_alone_without_its_thread
             reply = await channel.ask("triage", "1.0.0-rc.1", question_of([7], parameters))
             assert reply.body == b'{"predictions":[14]}'
             assert (RUNTIMES[-1].threads[-1] is threading.current_thread()) is here
-        for alone in (True, False):
-            await desk.ask("triage", "1.0.0-rc.1", question_of([7], {}), alone=alone)
-            assert (RUNTIMES[-1].threads[-1] is threading.current_thread()) is alone
+        GATE.clear()
+        busy = ask(channel, *range(FEW_INSTANCES + 1))
+        await until(lambda: server.answering == 1)
+        GATE.set()
+        assert (await ask(channel, 8)).body == b'{"predictions":[16]}'
+        assert RUNTIMES[-1].threads[-1] is not threading.current_thread()
+        await busy
         channel.close()
         await server.close()
 
