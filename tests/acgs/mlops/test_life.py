@@ -20,6 +20,7 @@ from acgs.release.model_contract import ModelMargins
 from acgs.release.requirements import NotReleasableError
 from acgs.release.staging.limits import StagingLimits
 from acgs.serving.deployments.record import DeploymentStatus, RampPlan
+from acgs.storage.transactions import writing
 from tests.acgs.mlops.conftest import Platform
 
 LIMITS = StagingLimits(requests=100, callers=2)
@@ -167,7 +168,7 @@ def test_a_later_staging_that_was_deleted_from_the_database_still_counts(platfor
     strict = LIMITS.model_copy(update={"metrics": {"accuracy": 1.0}})
     failed = manager.stage_model("triage", first, data=held_out, limits=strict).document
     assert failed.verdict != "PASS"
-    with manager.serving._engine.begin() as connection:
+    with writing(manager.serving._engine, "test") as connection:  # replicas write meanwhile
         triggers = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
         for name in triggers:
             connection.execute(text(f"DROP TRIGGER {name}"))

@@ -34,6 +34,7 @@ from acgs.serving.deployments.record import Approval, DeploymentKind, EvidenceLi
 from acgs.serving.replicas import Holding, Phase, ReplicaState
 from acgs.serving.routing import Slot
 from acgs.settings import Settings
+from acgs.storage.transactions import writing
 
 Fields = dict[str, Any]
 
@@ -105,7 +106,7 @@ class Installation:
 
     def sql(self, statement: str) -> None:
         """What somebody does who can write the database file; triggers are no hindrance to them."""
-        with self.manager.serving._engine.begin() as connection:
+        with writing(self.manager.serving._engine, "test") as connection:
             names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
             for name in names:
                 connection.execute(text(f"DROP TRIGGER {name}"))
