@@ -70,6 +70,7 @@ class RetrievalService:
         )
         self._serving: Serving | None = None
         self._reason = NO_INDEX
+        self._offered: int | None = None
         self._log = structlog.get_logger("retrieval")
 
     @property
@@ -79,6 +80,8 @@ class RetrievalService:
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Open what the configuration names and put it in force; a configuration that cannot be opened is refused."""
+        epoch = user_config.get("epoch", 0)
+        self._offered = epoch if isinstance(epoch, int) else None
         try:
             wanted = _parsed(user_config)
             if wanted.index is None:
@@ -121,6 +124,7 @@ class RetrievalService:
         return {
             "status": "ready" if serving is not None else "unavailable",
             "epoch": None if serving is None else serving.epoch,
+            "offered_epoch": self._offered,
             "configuration": None if serving is None else serving.searcher.version,
             "index": None if serving is None else serving.searcher.index.manifest.digest,
             "constitution_digest": self._constitution.digest,

@@ -67,6 +67,12 @@ def test_queues_are_bounded() -> None:
         assert deployment["max_ongoing_requests"] > 5
 
 
+def test_a_redeploy_keeps_the_replicas_that_run() -> None:
+    deployments = [item for app in read("serve.yaml")["applications"] for item in app["deployments"]]
+    # Serve falls back to it with every change of a deployment's configuration.
+    assert not any("initial_replicas" in item.get("autoscaling_config", {}) for item in deployments)
+
+
 def test_models_cost_nothing_until_someone_asks_and_flips_reach_all_replicas_at_once() -> None:
     models = next(app for app in read("serve.yaml")["applications"] if app["name"] == "models")
     for deployment in models["deployments"]:

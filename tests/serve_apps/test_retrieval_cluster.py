@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import shutil
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 
+from acgs.cli.index_swap import require_index
 from acgs.cli.local_cluster import ClusterControl, LocalCluster
+from acgs.errors import UnavailableError
 from acgs.retrieval.configuration import RetrievalConfiguration, Route, write_configuration
 from acgs.retrieval.encoders import open_encoder
 from acgs.retrieval.index import build_index
@@ -20,8 +23,8 @@ LABEL = "cdd01ef066bc6cf2"
 SWAP_SECONDS = 120.0
 
 
-def deploy(cluster: LocalCluster, folder: Path, user_config: dict[str, Any]) -> None:
-    """What `serve deploy` does: the whole configuration with another user_config."""
+def deploy(cluster: LocalCluster, folder: Path, user_config: dict[str, Any]) -> Path:
+    """What `serve deploy` does: the whole configuration with another user_config; the file that was deployed."""
     document = yaml.safe_load((REPOSITORY / "cluster" / "serve.yaml").read_text(encoding="utf-8"))
     retrieval = next(item for item in document["applications"] if item["name"] == "retrieval")
     retrieval["deployments"][0]["user_config"] = user_config
@@ -29,11 +32,14 @@ def deploy(cluster: LocalCluster, folder: Path, user_config: dict[str, Any]) -> 
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     port = int(cluster.url.rsplit(":", 1)[1])
     ClusterControl(Path(cluster.state_dir), lambda _line: None).start(path, port=port)
+    return path
 
 
 def replicas(cluster: LocalCluster) -> set[str]:
+    """Those that answer: one that Serve is ending is still in its list."""
     found = ClusterControl(Path(cluster.state_dir), lambda _line: None).applications(cluster)
-    return {item["replica_id"] for item in found["retrieval"]["deployments"]["Retrieval"]["replicas"]}
+    listed = found["retrieval"]["deployments"]["Retrieval"]["replicas"]
+    return {item["replica_id"] for item in listed if item["state"] == "RUNNING"}
 
 
 def search(client: httpx.Client) -> dict[str, Any]:
@@ -61,9 +67,19 @@ def test_an_index_goes_into_service_and_its_configuration_is_swapped(
 
     changed = RetrievalConfiguration(route=Route.FUSED)
     write_configuration(changed, tmp_path / "t1.json")
-    deploy(platform_cluster, tmp_path, {**served, "configuration": str(tmp_path / "t1.json"), "epoch": 2})
-    deadline = time.monotonic() + SWAP_SECONDS
-    while (answer := search(client))["epoch"] != 2 and time.monotonic() < deadline:
-        time.sleep(0.5)
+    served["configuration"] = str(tmp_path / "t1.json")
+    require_index(deploy(platform_cluster, tmp_path, {**served, "epoch": 2}), platform_cluster.url)
+    answer = search(client)
     assert (answer["epoch"], answer["route"], answer["configuration"]) == (2, "fused", changed.version)
+    assert running <= replicas(platform_cluster)
+
+    shutil.copytree(tmp_path / "index", tmp_path / "damaged")
+    states = tmp_path / "damaged" / "tokens.values.npy"
+    states.write_bytes(states.read_bytes()[:-1] + b"\x7f")
+    damaged = deploy(platform_cluster, tmp_path, {**served, "index": str(tmp_path / "damaged"), "epoch": 3})
+    with pytest.raises(UnavailableError, match=r"refuses.*tokens\.values\.npy.*epoch 2 answers on"):
+        require_index(damaged, platform_cluster.url)
+    assert search(client)["epoch"] == 2
+    require_index(deploy(platform_cluster, tmp_path, {**served, "epoch": 4}), platform_cluster.url)
+    assert search(client)["epoch"] == 4
     assert running <= replicas(platform_cluster)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from acgs.cli.index_swap import require_index
 from acgs.cli.local_cluster import ClusterControl
 from acgs.cli.output import JSON_OPTION
 from acgs.errors import UnavailableError
@@ -34,9 +35,10 @@ def start(config: Path, port: int, console: Console, *, state: Path | None = Non
 
 @app.command()
 def up(config: ConfigOption = DEFAULT_CONFIG, port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None:
-    """Start a local Ray cluster and deploy the applications; does nothing if they run already.
+    """Start a local Ray cluster and deploy the applications, or what changed of them on a cluster that runs.
 
-    It keeps running in the background. Example: [bold]acgs cluster up --port 8010[/bold]
+    It keeps running in the background. Where retrieval refuses its index, this command says why and fails; what was in
+    force before answers on. Example: [bold]acgs cluster up --port 8010[/bold]
     """
     control = start(config, port, Console(stderr=True))
     cluster = control.current()
@@ -46,6 +48,8 @@ def up(config: ConfigOption = DEFAULT_CONFIG, port: PortOption = DEFAULT_PORT, a
         typer.echo(json.dumps(asdict(cluster)))
     else:
         typer.echo(f"up at {cluster.url} (dashboard {cluster.dashboard}); stop it with 'acgs cluster down'")
+    with Console(stderr=True).status("retrieval opens its index"):
+        require_index(config, cluster.url)
 
 
 @app.command()
