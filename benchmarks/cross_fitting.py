@@ -72,7 +72,7 @@ def surest(basis: Basis, plan: T1Plan) -> tuple[float, float]:
     for depth in plan.depths:
         part = shallow(basis, depth)
         for gains in learn_rerankers(lambda _taught, part=part: part, rows, plan).gains.T[1:]:
-            bounds.append(sure_mean(gains))
+            bounds.append(sure_mean(gains, plan.bound_errors))
             errors.append(_in_errors(gains))
     return max(bounds), max(errors)
 

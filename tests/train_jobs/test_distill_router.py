@@ -67,7 +67,7 @@ def test_an_index_that_is_there_is_taken_or_refused_and_never_changed(
 def test_too_few_judged_queries_give_no_router(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_judged_corpus(tmp_path / "few", 30)
     assert main(words(folder, tmp_path)) == 1
-    assert "30 values and needs 50" in capsys.readouterr().err
+    assert "30 judged queries are too few" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

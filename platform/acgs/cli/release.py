@@ -136,14 +136,18 @@ def promote(
     )
     version = manager.registry.get(reference).facts
 
+    told_at: list[int] = []
+
     def told(deployment: Deployment) -> None:
+        told_at.append(deployment.revision)
         if not as_json:
             say(_line(deployment))
 
     if not as_json and not manager.get_model_status(version.name)["replicas"]:
         typer.echo("no replica is alive yet; a platform that runs wakes them ('acgs cluster up')", err=True)
     done = manager.deploy_model(version.name, version.version, plan=plan, end_watch=end_watch, wait=wait, told=told)
-    _finish(manager, done, wait=wait, as_json=as_json, good=("promoting", "deployed"))
+    shown = told_at[-1:] == [done.revision]
+    _finish(manager, done, wait=wait, as_json=as_json, good=("promoting", "deployed"), shown=shown)
 
 
 @app.command()
@@ -435,12 +439,22 @@ def _plan(*, steps: str, **rest: Any) -> RampPlan:
         ) from None
 
 
-def _finish(manager: MLOpsManager, done: Deployment, *, wait: bool, as_json: bool, good: tuple[str, ...]) -> None:
+def _finish(
+    manager: MLOpsManager,
+    done: Deployment,
+    *,
+    wait: bool,
+    as_json: bool,
+    good: tuple[str, ...],
+    shown: bool = False,
+) -> None:
+    """`shown`: its last line stands there already."""
     known = manager.routers_follow(timeout=FLIP_SECONDS) if wait else None
     if as_json:
         write_json({**done.model_dump(mode="json"), "routers_follow": known})
     else:
-        say(_line(done))
+        if not shown:
+            say(_line(done))
         if known is False:
             say("no live router has said that it follows; is the platform up? ('acgs release status')")
     if done.status not in good:

@@ -193,7 +193,9 @@ def evaluate(
 
 
 def _figure(value: float, bounds: tuple[float, float] | None) -> str:
-    return f"{value:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else " (too few)")
+    return f"{value:.3f}" + (
+        f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else " (no interval: too few, or all alike)"
+    )
 
 
 def _route(name: RouteName | None) -> Any:

@@ -72,14 +72,24 @@ def _show(facts: dict[str, Any], output: Path) -> None:
             f"{item['t0_ndcg10']:.4f}",
             f"{item['t1_ndcg10']:.4f}",
             f"{item['change']:+.4f}",
-            "too few" if item["lcb95"] is None else f"{item['lcb95']:+.4f}",
+            _bound(item["lcb95"], same=facts["candidate_is_baseline"]),
         )
         for name, item in facts["quality"].items()
     ]
     write_table("nDCG@10 on queries left out", ("slice", "queries", "T0", "T1", "change", "lower bound"), rows)
+    if facts["candidate_is_baseline"]:
+        say("no rerank surely gains anything here, so the candidate is the baseline")
+    if facts["router"] is None:
+        say(f"no router and no thresholds are written: {facts['shipped']['why_no_gate']}")
     latency = facts["latency_ms"]
     say(f"p95 of processor time: {latency['t0']['p95']:.2f} ms to {latency['t1']['p95']:.2f} ms")
     say(f"contract: {facts['verdict']}; open {output / 'report.html'}")
+
+
+def _bound(lower: float | None, *, same: bool) -> str:
+    if same:
+        return "none needed"
+    return "too few" if lower is None else f"{lower:+.4f}"
 
 
 def _plan(path: Path | None, seed: int | None) -> T1Plan:

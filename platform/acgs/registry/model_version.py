@@ -37,7 +37,8 @@ class CodeState(_Part):
 
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")] | None = None
     branch: Name | None = None
-    dirty: bool = False
+    dirty: bool | None = None
+    """None where version control was not asked."""
 
 
 class PrivacySpend(_Part):

@@ -158,7 +158,8 @@ def _take_back(
     earlier = _earlier(history, live_version(table, model))
     if earlier is None:
         raise NothingToGoBackToError(
-            f"no version of {model} was deployed before; there is nothing to go back to", field="model"
+            f"there is nothing to go back to: every other version of {model} was taken back, or there never was one",
+            field="model",
         )
     target = Target(model, earlier.version, Grounds(earlier.evidence, earlier.approvals))
     return _start(deployments, table, target, RampPlan(), DeploymentKind.ROLLBACK, actor=actor, reason=reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +181,7 @@ def _find(folder: Path, names: tuple[str, ...]) -> Path:
 
 def _utf8(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
+        return path.read_bytes().removeprefix(BOM_UTF8).decode()
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror}", field=path.name) from error
     except UnicodeDecodeError as error:
@@ -195,7 +196,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     continue
                 where = f"{path.name}, line {number}"
                 try:
-                    row = orjson.loads(line)
+                    row = orjson.loads(line.removeprefix(BOM_UTF8))
                 except orjson.JSONDecodeError as error:
                     raise InvalidInputError(f"{where}: not JSON: {error.msg}", field=path.name) from None
                 if not isinstance(row, dict):

@@ -66,7 +66,8 @@ def test_a_version_goes_out_and_back_and_the_history_verifies_anywhere(
     spoken(capsys, "stage", "triage@1.1.0", *stage)
     contract = ["--data", held_out, "--margins", "margins.yaml", "--waive", "calibration=too few rows"]
     digest = spoken(capsys, "contract", "triage@1.1.0", *contract)["digest"]
-    assert spoken(capsys, "promote", "triage@1.1.0", "--steps", "100")["status"] == "deployed"
+    assert run(["release", "promote", "triage@1.1.0", "--steps", "100"]) == 0
+    assert sum("1.1.0: deployed" in line for line in capsys.readouterr().out.splitlines()) == 1
     assert spoken(capsys, "status", "triage")["live"] == "1.1.0"
     assert spoken(capsys, "rollback", "triage", "--reason", "complaints")["status"] == "rolled_back"
     assert spoken(capsys, "rollback", "triage", "--reason", "again", code=2)["error"]["field"] == "model"

@@ -88,6 +88,13 @@ def test_documents_that_cannot_be_used_are_refused_with_their_line(
         read_documents(_written(tmp_path, "docs.jsonl", content))
 
 
+def test_a_mark_that_editors_put_before_the_first_line_is_not_part_of_it(tmp_path: Path) -> None:
+    _written(tmp_path, "docs.jsonl", b'\xef\xbb\xbf{"_id": "d", "text": "x"}')
+    _written(tmp_path, "queries.jsonl", b'\xef\xbb\xbf{"_id": "q", "text": "x"}')
+    _written(tmp_path, "qrels.tsv", b"\xef\xbb\xbfq\td\t1\n")
+    assert read_collection(tmp_path).judgements == {"q": {"d": 1}}
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

@@ -46,15 +46,17 @@ class GatePerformance(_Part):
     expected_expensive_fraction: float
     expected_cost_ms: float
     expected_late_fraction: float
-    expected_gain: float
-    optimum_gain: float
+    expected_gain_lower_bound: float
+    """Mean of nDCG@10 that the routes surely gain, by the bounds that the gate is set on."""
+    optimum_gain_lower_bound: float
+    """The same of the exact solution."""
     duality_gap: float
     final_lambda: float
     late_lambda: float
 
 
 class OperationalParameters(_Part):
-    """How the gate is watched."""
+    """Fields that readers of this document know. This platform reads `production_monitoring_config.json` instead."""
 
     monitoring_interval_seconds: int = 60
     adaptation_window_hours: int = 24
@@ -90,8 +92,8 @@ def theta_document(
             expected_expensive_fraction=gate.routed[2],
             expected_cost_ms=gate.cost_ms,
             expected_late_fraction=gate.late,
-            expected_gain=gate.value,
-            optimum_gain=gate.optimum,
+            expected_gain_lower_bound=gate.value,
+            optimum_gain_lower_bound=gate.optimum,
             duality_gap=gate.gap,
             final_lambda=gate.multiplier,
             late_lambda=gate.late_multiplier,
@@ -144,6 +146,8 @@ class HarvestPoint(_Part):
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    requests: int
+    """That the quantiles are of."""
     cold_p50_ms: float
     paired_p50_change_ms: float
     """Against the baseline setting, over the same queries."""
@@ -234,6 +238,7 @@ def _point(item: Measured, swept: Swept) -> HarvestPoint:
         p50_ms=p50,
         p95_ms=p95,
         p99_ms=p99,
+        requests=len(item.warm_ms),
         cold_p50_ms=float(np.median(item.cold_ms)),
         paired_p50_change_ms=float(np.median(item.warm_ms - item.baseline_warm_ms)),
         sign_match=item.sign_consistent,

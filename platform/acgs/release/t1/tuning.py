@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +26,6 @@ from acgs.statistics.evidence import Floats, InsufficientDataError
 
 Ints = NDArray[np.int32]
 Passes = Mapping[Bm25Options, Sequence[JudgedPass]]
-
-
-_Z: Final = 3.28
-"""Standard errors below the mean at which a bound lies: 2.24 for one-sided 95 % over the two routes at two depths of
-which the best is taken (Bonferroni), times 1.46, since the folds of a cross-fitting share what they are taught on,
-which makes the error of a mean over eight of them too small by the root of 1 + 8/7 (Nadeau and Bengio 2003)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +119,7 @@ def learn_rerankers(basis: Callable[[NDArray[np.intp]], Basis], chosen: NDArray[
     columns = [np.zeros(len(chosen))]
     for names in (CHEAP_FEATURES, FULL_FEATURES):
         tried = {each: _cross_fitted(parts, chosen, names=names, shrinkage=each) for each in plan.shrinkages}
-        shrinkage = max(tried, key=lambda each: (sure_mean(tried[each]), each))
+        shrinkage = max(tried, key=lambda each: (sure_mean(tried[each], plan.bound_errors), each))
         columns.append(tried[shrinkage])
         shrinkages.append(shrinkage)
         weights.append(learn_weights(_of_width(held, chosen, len(names)), names, shrinkage=shrinkage))
@@ -172,9 +165,9 @@ def choose_gate(
     try:
         distillation = distill(features, NAMES, targets, folds, plan.seed)
         fixed = {}
-        if not _tau_helps(passes, baseline, chosen, distillation.teacher["tau"]):
+        if not _tau_helps(passes, baseline, chosen, distillation.teacher["tau"], plan.bound_errors):
             fixed["tau"] = np.full(len(chosen), baseline.tau)
-        if not _spend_keeps(losses, distillation.teacher["spend"], whole_ms):
+        if not _spend_keeps(losses, distillation.teacher["spend"], whole_ms, plan.bound_errors):
             fixed["spend"] = np.full(len(chosen), whole_ms)
         if fixed:
             distillation = distill(features, NAMES, targets | fixed, folds, plan.seed)
@@ -182,7 +175,10 @@ def choose_gate(
         return Routed(None, None, error.message)
     scores = distillation.router().predict(features).gain
     problem = GateProblem(
-        sure_gains(gains, distillation.teacher["gain"], scores), costs.mean_ms, plan.budget_ms, costs.late
+        sure_gains(gains, distillation.teacher["gain"], scores, plan.bound_errors),
+        costs.mean_ms,
+        plan.budget_ms,
+        costs.late,
     )
     gate = solve_gate(problem, scores)
     decided = distillation.decided_at((gate.theta_star - gate.delta, gate.theta_star))
@@ -202,21 +198,24 @@ def losses_of_half(
     )
 
 
-def sure_gains(gains: Floats, teacher: Floats, scores: Floats) -> Floats:
+def sure_gains(gains: Floats, teacher: Floats, scores: Floats, errors: float) -> Floats:
     """What each route surely gains, by score, shape (queries, 3): the lower bound of cross-fitted gains.
 
     Around it the gain follows the score as surely as the teacher's out-of-fold predictions, which have not seen the
     query's gain, follow the gains: with the lower bound of the regression's slope, or not at all. A gain that noise
     explains buys nothing, and a difference between queries that noise explains parts none.
+
+    Args:
+        errors: standard errors at which the bounds lie, of `T1Plan.bound_errors`.
     """
     columns = [np.zeros(len(scores))]
     for route in (1, 2):
         realised = gains[:, route]
-        columns.append(sure_mean(realised) + sure_slope(teacher, realised) * (scores - scores.mean()))
+        columns.append(sure_mean(realised, errors) + sure_slope(teacher, realised, errors) * (scores - scores.mean()))
     return np.stack(columns, axis=1)
 
 
-def sure_slope(teacher: Floats, realised: Floats) -> float:
+def sure_slope(teacher: Floats, realised: Floats, errors: float) -> float:
     """Lower bound of the slope of realised gains over predicted ones, at least 0."""
     centred = teacher - teacher.mean()
     spread = float(centred @ centred)
@@ -225,7 +224,7 @@ def sure_slope(teacher: Floats, realised: Floats) -> float:
     slope = float(centred @ realised) / spread
     left = realised - realised.mean() - slope * centred
     error = float(np.sqrt(left @ left / (len(left) - 2) / spread))
-    return max(0.0, slope - _Z * error)
+    return max(0.0, slope - errors * error)
 
 
 def best_constant(gains: Floats, costs: RouteCosts, plan: T1Plan) -> tuple[int, float]:
@@ -236,12 +235,14 @@ def best_constant(gains: Floats, costs: RouteCosts, plan: T1Plan) -> tuple[int, 
     """
     allowed = GateProblem(gains, costs.mean_ms, plan.budget_ms, costs.late).late_allowed
     within = [route for route in (1, 2) if costs.mean_ms[route] <= plan.budget_ms and costs.late[route] <= allowed]
-    bounds = {0: 0.0} | {route: sure_mean(gains[:, route]) for route in within}
+    bounds = {0: 0.0} | {route: sure_mean(gains[:, route], plan.bound_errors) for route in within}
     route = max(bounds, key=lambda each: bounds[each])
     return route, bounds[route]
 
 
-def _tau_helps(passes: Sequence[JudgedPass], baseline: Baseline, chosen: NDArray[np.intp], taus: Floats) -> bool:
+def _tau_helps(
+    passes: Sequence[JudgedPass], baseline: Baseline, chosen: NDArray[np.intp], taus: Floats, errors: float
+) -> bool:
     """Whether the teacher's out-of-fold shares of the dense leg surely beat the baseline's one share for all."""
     changes = np.array(
         [
@@ -249,15 +250,15 @@ def _tau_helps(passes: Sequence[JudgedPass], baseline: Baseline, chosen: NDArray
             for row, tau in zip(chosen, taus, strict=True)
         ]
     )
-    return sure_mean(changes) > 0
+    return sure_mean(changes, errors) > 0
 
 
-def _spend_keeps(losses: Floats, spends: Floats, whole_ms: float) -> bool:
+def _spend_keeps(losses: Floats, spends: Floats, whole_ms: float, errors: float) -> bool:
     """Whether the teacher's out-of-fold spends surely lose at most the margin of no regret.
 
     What pays for less than the whole depth counts as half of it, which is the least that the teacher was shown.
     """
-    return sure_mean(np.where(spends < whole_ms, -losses, 0.0)) >= -MARGIN
+    return sure_mean(np.where(spends < whole_ms, -losses, 0.0), errors) >= -MARGIN
 
 
 def tables_against_teacher(learned: Learned, routed: Routed) -> Floats:
@@ -274,9 +275,9 @@ def tables_against_teacher(learned: Learned, routed: Routed) -> Floats:
     return learned.gains[rows, by_tables] - learned.gains[rows, by_teacher]
 
 
-def sure_mean(values: Floats) -> float:
-    """Lower bound of the mean of cross-fitted values; see `_Z`."""
-    return float(values.mean()) - _Z * standard_error(values)
+def sure_mean(values: Floats, errors: float) -> float:
+    """Lower bound of the mean of cross-fitted values, so many standard errors below it (`T1Plan.bound_errors`)."""
+    return float(values.mean()) - errors * standard_error(values)
 
 
 def standard_error(values: Floats) -> float:

@@ -93,6 +93,7 @@ def write_package(found: Findings, output: Path) -> dict[str, Any]:
             at=found.at,
             # Served requests are timed by the wall clock, and it is the candidate that will serve them.
             baseline_p95_ms=float(np.quantile(found.replayed.candidate_wall_ms, 0.95)),
+            # A candidate that is its baseline never differs from it; its watch needs a scale all the same.
             delta_deviation=float(change.std(ddof=1)) or 1.0 / len(change),
         ),
     )

@@ -126,7 +126,12 @@ def _checked(
         raise InvalidInputError("features hold values that are not finite numbers; mend them", field="features")
     if set(targets) != set(OUTPUTS):
         raise InvalidInputError(f"targets must be {', '.join(OUTPUTS)}", field="targets")
-    columns = {name: sample(targets[name], name, at_least=FEWEST_QUERIES) for name in OUTPUTS}
+    columns = {name: sample(targets[name], name) for name in OUTPUTS}
+    if len(table) < FEWEST_QUERIES:
+        raise InsufficientDataError(
+            f"{len(table)} judged queries are too few to learn a router from; judge at least {FEWEST_QUERIES}",
+            field="queries",
+        )
     groups = np.asarray(folds)
     if groups.dtype.kind not in "iu" or {len(table), *map(len, columns.values())} != {groups.size} or groups.ndim != 1:
         raise InvalidInputError("a query needs one target of each kind and a fold, a whole number", field="folds")

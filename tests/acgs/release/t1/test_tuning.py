@@ -27,6 +27,7 @@ from acgs.release.t1.tuning import (
 from acgs.retrieval.configuration import Route
 from tests.acgs.release.t1.conftest import Run
 
+ERRORS = T1Plan().bound_errors
 COST = RouteCosts(
     mean_ms=np.array([0.0, 0.2, 0.8]),
     late=np.array([0.0, 0.01, 0.03]),
@@ -100,6 +101,12 @@ def test_a_gain_is_over_a_baseline_that_was_chosen_without_the_query(run: Run) -
     assert gains[:, 1:].mean() > 0.2
 
 
+def test_bounds_lie_the_lower_the_more_is_tried_and_the_fewer_folds_there_are() -> None:
+    assert pytest.approx(3.281, abs=1e-3) == ERRORS
+    assert T1Plan(depths=(20, 30, 40)).bound_errors > ERRORS > T1Plan(depths=(20,)).bound_errors
+    assert T1Plan(inner_folds=3).bound_errors > ERRORS > T1Plan(inner_folds=20).bound_errors
+
+
 def test_few_queries_are_divided_anew_and_many_once() -> None:
     plan = T1Plan()
     assert [plan.times_divided(queries) for queries in (12, 50, 148, 400, 500, 10_000)] == [5, 5, 3, 1, 1, 1]
@@ -116,18 +123,18 @@ def test_gains_that_noise_explains_buy_nothing() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0.0, 0.1, 80)
     gains = np.stack([np.zeros(80), noise, noise], axis=1)
-    sure = sure_gains(gains, rng.normal(size=80) * 1e-6, np.zeros(80))
+    sure = sure_gains(gains, rng.normal(size=80) * 1e-6, np.zeros(80), ERRORS)
     assert sure[:, 2].max() < noise.mean()
-    assert sure_mean(np.full(40, 0.02) + rng.normal(0, 1e-4, 40)) == pytest.approx(0.02, abs=1e-3)
+    assert sure_mean(np.full(40, 0.02) + rng.normal(0, 1e-4, 40), ERRORS) == pytest.approx(0.02, abs=1e-3)
 
 
 def test_a_difference_between_queries_that_noise_explains_parts_none() -> None:
     rng = np.random.default_rng(1)
     teacher = rng.normal(size=200)
-    assert sure_slope(teacher, rng.normal(size=200)) == 0
-    assert sure_slope(teacher, np.zeros(200)) == 0
-    assert sure_slope(np.zeros(200), teacher) == 0
-    assert sure_slope(teacher, 0.5 * teacher + rng.normal(0, 0.1, 200)) == pytest.approx(0.5, abs=0.05)
+    assert sure_slope(teacher, rng.normal(size=200), ERRORS) == 0
+    assert sure_slope(teacher, np.zeros(200), ERRORS) == 0
+    assert sure_slope(np.zeros(200), teacher, ERRORS) == 0
+    assert sure_slope(teacher, 0.5 * teacher + rng.normal(0, 0.1, 200), ERRORS) == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_one_route_for_all_is_the_surest_that_keeps_the_limits() -> None:

@@ -107,7 +107,7 @@ SPOILED: dict[str, tuple[dict[str, Any], type[AcgsError], str]] = {
     "folds that are no whole numbers": (_spoil(folds=np.linspace(0, 1, 150)), InvalidInputError, "whole number"),
     "a fold too few": (_spoil(folds=np.zeros(149, dtype=int)), InvalidInputError, "a fold"),
     "two folds": (_spoil(folds=np.arange(150) % 2), InsufficientDataError, "3 folds"),
-    "few queries": (measured(49), InsufficientDataError, "collect more"),
+    "few queries": (measured(49), InsufficientDataError, "judge at least 50"),
 }
 
 
