@@ -186,6 +186,8 @@ def evaluate(
         for item in found.slices
     ]
     write_table(f"quality, configuration {found.configuration}", ("slice", "queries", *METRICS), rows)
+    if any(interval is None for item in found.slices for interval in item.intervals.values()):
+        say("(-): the queries are too few for an interval, or all alike")
     latency = ", ".join(f"{name} {value:.2f}" for name, value in found.latency_ms.items())
     say(f"latency in process, ms: {latency}; routes: {found.routes}")
     if found.unjudged:
@@ -193,9 +195,7 @@ def evaluate(
 
 
 def _figure(value: float, bounds: tuple[float, float] | None) -> str:
-    return f"{value:.3f}" + (
-        f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else " (no interval: too few, or all alike)"
-    )
+    return f"{value:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else " (-)")
 
 
 def _route(name: RouteName | None) -> Any:
