@@ -88,6 +88,12 @@ def _lost_keys(registry: Registry, kept: Mapping[str, Manifest]) -> Iterator[Ail
             f"the registry's own secret cannot be had, so that nothing can be registered: {error.message}",
             "restore the key from a copy; without one, name another store for new versions (ACGS_ARTIFACTS)",
         )
+        return
+    if kept and registry.artifacts.secret_key_id() is None:
+        yield Ailment(
+            "the registry's own secret is gone; the next version gets a new one, and shares no chunk with earlier ones",
+            "restore it from a copy of the store before anything is registered",
+        )
 
 
 def _left_over(registry: Registry, kept: Mapping[str, Manifest], now: datetime) -> Iterator[Ailment]:

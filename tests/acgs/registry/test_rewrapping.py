@@ -17,6 +17,7 @@ from acgs.constitution.lock import LockedConstitution
 from acgs.errors import InvalidInputError
 from acgs.registry.artifacts.keys import KeyFile
 from acgs.registry.artifacts.opening import KEY_FILE
+from acgs.registry.artifacts.secret import POINTER
 from acgs.registry.artifacts.store import ArtifactStore
 from acgs.registry.catalogue import Record
 from acgs.registry.collection import collect
@@ -245,6 +246,17 @@ def test_a_lost_key_of_the_registrys_own_secret_is_told(
     place.write_text(place.read_text().splitlines()[-1] + "\n")
     (told,) = [ailment for ailment in examine(without_cache(settings)) if "secret" in ailment.what]
     assert (old in told.what, "ACGS_ARTIFACTS" in told.advice) == (True, True)
+
+
+def test_a_secret_that_is_gone_is_told_while_versions_rest_on_it(
+    settings: Settings, registry: Registry, model: Path, constitution: LockedConstitution
+) -> None:
+    make(registry, model, constitution)
+    assert [ailment for ailment in examine(registry) if "secret" in ailment.what] == []
+    (place,) = settings.state_dir.rglob(Path(POINTER).name)
+    place.unlink()
+    (told,) = [ailment for ailment in examine(without_cache(settings)) if "secret" in ailment.what]
+    assert "gone" in told.what
 
 
 def _give_up_the_key(registry: Registry, keys: KeyFile) -> None:
