@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import struct
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, cast
 
@@ -29,6 +31,8 @@ _REPLY: Final = struct.Struct("!BH")
 """Kind, length of version; the body follows."""
 _KINDS: Final = tuple(ReplyKind)
 _CLOSE_SECONDS: Final = 10.0
+_FOLDER: Final = "acgs-slot-"
+_SOCKET: Final = "socket"
 
 
 class _Frames(asyncio.Protocol):
@@ -94,8 +98,9 @@ class ChannelServer:
 
     async def open(self) -> str:
         """Listen; the path of the socket file."""
-        self._folder = Path(tempfile.mkdtemp(prefix="acgs-slot-"))  # for its owner only
-        path = self._folder / "socket"
+        _sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER))  # for its owner only
+        path = self._folder / _SOCKET
         self._server = await asyncio.get_running_loop().create_unix_server(self._connection, path)
         return str(path)
 
@@ -128,6 +133,19 @@ class ChannelServer:
 
     async def _answer(self, connection: _Frames, number: int, asked: tuple[str, str, bytes]) -> None:
         connection.send(number, _framed(await self._desk.ask(*asked)))
+
+
+def _sweep() -> None:
+    """Remove what replicas left that were killed: folders of this user's where nobody listens any more."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/{_SOCKET}"):
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            if path.stat().st_uid != os.getuid():
+                continue
+            probe.setblocking(False)  # one that is too busy to answer lives
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _question(frame: bytes) -> tuple[str, str, bytes]:

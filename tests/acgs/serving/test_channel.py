@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 import struct
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +112,27 @@ def test_whoever_waits_for_a_lost_replica_is_told(tmp_path: Path) -> None:
         server.close()
 
     uvloop.run(run())  # as Serve does
+
+
+def test_a_server_removes_what_killed_ones_left_and_nothing_else(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "acgs-slot-left" / "socket"
+    left.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(left))
+
+    async def run() -> None:
+        server, later = ChannelServer(desk), ChannelServer(desk)
+        path = await server.open()
+        assert not left.parent.exists()
+        await later.open()
+        (await Channel.connect(path)).close()
+        await server.close()
+        await later.close()
+
+    uvloop.run(run())
 
 
 def test_a_server_that_leaves_answers_what_it_took(desk: Desk) -> None:
