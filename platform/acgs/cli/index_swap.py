@@ -28,9 +28,11 @@ def require_index(config: Path, url: str) -> None:
         UnavailableError: the configuration is refused, or not in force in time; the message says what answers instead.
     """
     wanted = _named(config)
-    if wanted is None or wanted["user_config"].get("index") is None:
+    if wanted is None:
         return
-    epoch, address = wanted["user_config"].get("epoch", 0), f"{url}{wanted['route_prefix']}/ready"
+    # What is no number is refused, under no epoch.
+    epoch = wanted["epoch"] if isinstance(wanted["epoch"], int) else None
+    address = f"{url}{wanted['route']}/ready"
     state: dict[str, Any] = {}
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
@@ -42,15 +44,16 @@ def require_index(config: Path, url: str) -> None:
                 f"the cluster is up, but retrieval refuses its configuration: {state['refused']}; {_instead(state)}"
             )
         time.sleep(_POLL_SECONDS)
-    raise UnavailableError(f"the cluster is up, but retrieval did not reach epoch {epoch}; {_instead(state)}")
+    raise UnavailableError(f"the cluster is up, but retrieval did not reach epoch {wanted['epoch']}; {_instead(state)}")
 
 
 def _named(config: Path) -> dict[str, Any] | None:
-    """Route and user_config of the retrieval deployment; None where the file deploys none."""
-    for application in yaml.safe_load(config.read_text(encoding="utf-8"))["applications"]:
-        if application["name"] == "retrieval":
-            for deployment in application.get("deployments", ()):
-                return {"route_prefix": application["route_prefix"], "user_config": deployment.get("user_config") or {}}
+    """Route and user_config of the retrieval deployment; None where the file deploys none, or none with an index."""
+    for application in yaml.safe_load(config.read_text(encoding="utf-8")).get("applications", ()):
+        for deployment in application.get("deployments", ()) if application.get("name") == "retrieval" else ():
+            wanted = deployment.get("user_config") or {}
+            if wanted.get("index") is not None:
+                return {"route": application.get("route_prefix", "").rstrip("/"), "epoch": wanted.get("epoch", 0)}
     return None
 
 
