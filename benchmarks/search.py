@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from acgs.cli.local_cluster import ClusterControl, free_port
-from acgs.retrieval.configuration import Rerankers
+from acgs.retrieval.configuration import RetrievalConfiguration
 from acgs.retrieval.corpus import read_queries
 from acgs.retrieval.encoders import open_encoder
 from acgs.retrieval.index import build_index
@@ -34,20 +34,20 @@ LABEL = "cdd01ef066bc6cf2"
 SEARCH = "/retrieval/search"
 ROUTES: dict[str, dict[str, Any]] = {
     "lexical": {"budget_ms": 0},
-    "cheap rerank": {"budget_ms": Rerankers().cheap_ms},  # pays for no candidate of the full one
+    "cheap rerank": {"budget_ms": RetrievalConfiguration().rerankers.cheap_ms},  # pays for no candidate of the full one
     "full rerank": {},
 }
 BOUNDED = ("lexical", "cheap rerank")
 """Routes that exit early."""
 
 
-def configuration(directory: Path, index: Path) -> Path:
+def configuration(directory: Path, index: Path, encoder: str) -> Path:
     """The shipped Serve configuration with the index in service, one replica, and a no-op application beside it."""
     document = yaml.safe_load((REPOSITORY / "cluster" / "serve.yaml").read_text(encoding="utf-8"))
     retrieval = next(item for item in document["applications"] if item["name"] == "retrieval")
     deployment = retrieval["deployments"][0]
     deployment.pop("autoscaling_config")
-    deployment |= {"num_replicas": 1, "user_config": {"index": str(index.resolve()), "epoch": 1}}
+    deployment |= {"num_replicas": 1, "user_config": {"index": str(index.resolve()), "encoder": encoder, "epoch": 1}}
     document["applications"] = [retrieval, declaration(retrieval["runtime_env"])]
     path = directory / "serve.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -59,7 +59,7 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Path, list[str]
     if options.index is not None and options.corpus is not None:
         return options.index, list(read_queries(options.corpus).values())
     collection = vaswani(options.data / "vaswani_npl")
-    build_index(collection.documents, open_encoder("minilm"), folder / "index")
+    build_index(collection.documents, open_encoder(options.encoder), folder / "index")
     return folder / "index", list(collection.queries.values())
 
 
@@ -103,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--index", type=Path, help="folder of 'acgs retrieval index'")
     parser.add_argument("--corpus", type=Path, help="folder with queries.jsonl")
+    parser.add_argument("--encoder", default="minilm", help="'minilm', or a folder of 'acgs retrieval distil-encoder'")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the public sets")
     parser.add_argument("--rounds", type=int, default=500, help="calls of each kind (default: 500)")
     options = parser.parse_args()
@@ -113,7 +114,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         index, queries = prepared(options, Path(folder))
         control = ClusterControl(Path(folder) / "state", lambda _line: None)
-        cluster = control.start(configuration(Path(folder), index), port=free_port())
+        cluster = control.start(configuration(Path(folder), index, options.encoder), port=free_port())
         try:
             in_turns(cluster.url, queries, 20)
             samples = in_turns(cluster.url, queries, options.rounds)
