@@ -171,7 +171,8 @@ def _add_release_routes(app: FastAPI) -> None:
         """Begin a promotion; the platform moves it on. Follow it at `/releases/{name}`."""
         body = await _body(request, PromotionRequest)
         act = service().manager.acting_as(caller).deploy_model
-        started = await asyncio.to_thread(act, name, version, plan=body.plan, end_watch=body.end_watch, wait=False)
+        asked = body.model_dump(include={"end_watch", "reason"})
+        started = await asyncio.to_thread(act, name, version, plan=body.plan, wait=False, **asked)
         return _json(started.model_dump(mode="json"), 202)
 
     @app.post("/releases/{name}/rollback", responses=_CHANGES, openapi_extra=request_body(ReasonRequest))

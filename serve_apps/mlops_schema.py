@@ -51,6 +51,7 @@ class PromotionRequest(_Body):
 
     plan: RampPlan = RampPlan()
     end_watch: bool = False
+    reason: str = Field("", max_length=2000, description="why, for the record; needed where it was taken back before")
 
 
 class ReasonRequest(_Body):

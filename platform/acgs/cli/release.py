@@ -116,6 +116,7 @@ def promote(
     ] = 3600.0,
     shadow: Annotated[bool, typer.Option(help="First give it copies of all requests.")] = False,
     end_watch: Annotated[bool, typer.Option(help="End the watch of the version before, and its way back.")] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the record; needed where it was taken back before.")] = "",
     wait: Annotated[bool, typer.Option(help="Stay until it answers everything or went back.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -145,7 +146,9 @@ def promote(
 
     if not as_json and not manager.get_model_status(version.name)["replicas"]:
         typer.echo("no replica is alive yet; a platform that runs wakes them ('acgs cluster up')", err=True)
-    done = manager.deploy_model(version.name, version.version, plan=plan, end_watch=end_watch, wait=wait, told=told)
+    done = manager.deploy_model(
+        version.name, version.version, plan=plan, end_watch=end_watch, reason=reason, wait=wait, told=told
+    )
     shown = told_at[-1:] == [done.revision]
     _finish(manager, done, wait=wait, as_json=as_json, good=("promoting", "deployed"), shown=shown)
 

@@ -217,6 +217,7 @@ class MLOpsManager:
         *,
         plan: RampPlan | None = None,
         end_watch: bool = False,
+        reason: str = "",
         wait: bool = True,
         told: Callable[[Deployment], None] | None = None,
     ) -> Deployment:
@@ -224,6 +225,7 @@ class MLOpsManager:
 
         Args:
             end_watch: the version before is still watched, and need not be any more.
+            reason: why, for the record; a version that was taken back needs one.
             wait: until it answers everything, or was taken back.
             told: called with every new state while waiting.
 
@@ -231,7 +233,7 @@ class MLOpsManager:
             ForbiddenError: the caller may not do it.
             InvalidInputError: the plan is looser than the release policy allows.
             NotReleasableError: what a promotion must show is missing, was made under another release policy, or does
-                not say PASS.
+                not say PASS; or the version was taken back, and no reason is given.
             PolicyUnusableError: nobody can tell what the release policy says.
             DeploymentBusyError: another deployment of the model is under way.
         """
@@ -242,7 +244,14 @@ class MLOpsManager:
         plan, case = plan or RampPlan(), self._evidence.case(record, actor)
         target = Target(model_name, record.facts.version, self._grounds(case, plan))
         started = begin(
-            self.deployments, self.serving, target, plan, against=case.baseline, actor=actor, end_watch=end_watch
+            self.deployments,
+            self.serving,
+            target,
+            plan,
+            against=case.baseline,
+            actor=actor,
+            end_watch=end_watch,
+            reason=reason,
         )
         self._look_again(record, started)
         self.registry.carry_over()

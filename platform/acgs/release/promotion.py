@@ -77,16 +77,19 @@ def begin(
     against: str | None,
     actor: str,
     end_watch: bool = False,
+    reason: str = "",
 ) -> Deployment:
     """Put a version into the idle slot of its model; the controller does the rest.
 
     `against` is the live version against which the grounds hold it; they say nothing of another. A first version that
     is still watched has nothing to go back to, so its watch ends; that of another ends only if `end_watch` says so,
-    because the version it would go back to leaves its slot.
+    because the version it would go back to leaves its slot. A version that was taken back needs a reason to go out
+    again: what it rests on did not foresee what took it back.
 
     Raises:
         InvalidInputError: it is live already.
-        NotReleasableError: another version became live since the grounds were judged.
+        NotReleasableError: another version became live since the grounds were judged; it was taken back, and no reason
+            is given.
         DeploymentBusyError: another deployment of the model is under way.
     """
     table = serving.latest()
@@ -99,11 +102,31 @@ def begin(
             f"'acgs release contract {target.model}@{target.version}' again",
             field="version",
         )
+    before = taken_back(deployments.of_model(target.model), target.version)
+    if before is not None and not reason.strip():
+        raise NotReleasableError(
+            f"{target.model} {target.version} was taken back at {before.updated_at} ({before.reason}); to promote it "
+            "again say why: --reason",
+            field="reason",
+        )
     watched = next((d for d in deployments.active() if d.model == target.model and d.stage is Stage.WATCHING), None)
     if watched is not None and (end_watch or watched.baseline is None):
         reason = f"ended by the promotion of {target.version}"
         deployments.change(change_of(settle(watched, datetime.now(UTC), reason), {}, epoch=table.epoch, actor=actor))
-    return _start(deployments, table, target, plan, DeploymentKind.PROMOTION, actor=actor, reason="")
+    return _start(deployments, table, target, plan, DeploymentKind.PROMOTION, actor=actor, reason=reason)
+
+
+def taken_back(history: Sequence[Deployment], version: str) -> Deployment | None:
+    """The deployment that took a version back; None where none did, or it went out again. History is latest first."""
+    for deployment in history:
+        if deployment.status is DeploymentStatus.ROLLED_BACK and deployment.version == version:
+            return deployment
+        if deployment.status is DeploymentStatus.DEPLOYED:
+            if deployment.version == version:
+                return None
+            if deployment.kind is DeploymentKind.ROLLBACK and deployment.baseline == version:
+                return deployment
+    return None
 
 
 def needed_versions(deployments: DeploymentStore, serving: ServingStore) -> list[str]:

@@ -82,12 +82,13 @@ class Installation:
         *,
         actor: str,
         watched: bool = False,
+        reason: str = "",
     ) -> None:
         target = Target("triage", version, Grounds(tuple(evidence), approvals))
         plan = RampPlan(steps=(100,), watch_seconds=3600 if watched else 0)
         serving = self.manager.serving
         live = promotion.live_version(serving.latest(), "triage")
-        begin(self.manager.deployments, serving, target, plan, against=live, actor=actor)
+        begin(self.manager.deployments, serving, target, plan, against=live, actor=actor, reason=reason)
         self.tick()
 
     def roll_back(self) -> None:
@@ -125,7 +126,7 @@ def live_through(folder: Path) -> Installation:
     held = made.document("contract", "1.1.0", baseline="1.0.0")
     made.promote("1.1.0", [failed, held], (ada, bob), actor="mia", watched=True)
     made.roll_back()
-    made.promote("1.1.0", [made.document("staging", "1.1.0"), held], actor="olu")
+    made.promote("1.1.0", [made.document("staging", "1.1.0"), held], actor="olu", reason="better evidence")
     return made
 
 

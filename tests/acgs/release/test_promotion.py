@@ -45,9 +45,9 @@ class Platform:
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
-    def promote(self, version: str, plan: RampPlan = AT_ONCE) -> Deployment:
+    def promote(self, version: str, plan: RampPlan = AT_ONCE, reason: str = "") -> Deployment:
         target = Target("triage", version, NOTHING)
-        return begin(self.deployments, self.serving, target, plan, against=self.live, actor="mia")
+        return begin(self.deployments, self.serving, target, plan, against=self.live, actor="mia", reason=reason)
 
     def roll_back(self, reason: str = "complaints") -> Deployment:
         return go_back(self.deployments, self.serving, "triage", actor="noor", reason=reason)
@@ -61,8 +61,8 @@ class Platform:
         self.ahead += timedelta(seconds=seconds)
         self._report()
 
-    def deployed(self, version: str) -> Deployment:
-        started = self.promote(version)
+    def deployed(self, version: str, reason: str = "") -> Deployment:
+        started = self.promote(version, reason=reason)
         self.tick()
         return self.deployments.get(started.deployment_id)
 
@@ -183,10 +183,31 @@ def test_going_back_again_and_again_never_returns_to_what_was_taken_back(platfor
     assert platform.live == "1.0.0"
     with pytest.raises(NothingToGoBackToError):
         platform.roll_back()
-    platform.deployed("1.2.0")
+    platform.deployed("1.2.0", reason="mended")
     platform.roll_back()
     platform.tick()
     assert platform.live == "1.0.0"
+
+
+def test_what_was_taken_back_goes_out_again_only_with_a_reason(platform: Platform) -> None:
+    platform.deployed("1.0.0")
+    platform.promote("1.1.0", BY_STEPS)
+    platform.tick()
+    platform.roll_back("slow")  # on its way
+    epoch = platform.serving.epoch()
+    with pytest.raises(NotReleasableError, match=r"1\.1\.0 was taken back at .* \(slow\).*--reason") as refused:
+        platform.promote("1.1.0", reason=" ")
+    assert (refused.value.field, platform.serving.epoch()) == ("reason", epoch)
+    assert platform.deployed("1.1.0", "the database was slow, not the model").reason.startswith("the database")
+    platform.roll_back("slow again")  # after it was over
+    platform.tick()
+    assert platform.live == "1.0.0"
+    platform.deployed("1.2.0")
+    with pytest.raises(NotReleasableError, match="slow again"):
+        platform.promote("1.1.0")
+    platform.deployed("1.1.0", "found the leak")
+    platform.deployed("1.2.0")
+    platform.deployed("1.1.0")  # it went out again, and was replaced, not taken back
 
 
 def test_without_an_earlier_version_there_is_nothing_to_go_back_to(platform: Platform) -> None:
