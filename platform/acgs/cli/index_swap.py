@@ -67,4 +67,6 @@ def _state(address: str) -> dict[str, Any]:
 
 def _instead(state: dict[str, Any]) -> str:
     epoch = state.get("epoch")
-    return "it answers nothing" if epoch is None else f"epoch {epoch} answers on"
+    if epoch is None:
+        return "it answers nothing"
+    return f"epoch {epoch} answers on until its replica ends; mend this one, or deploy that one again"

@@ -13,6 +13,7 @@ from acgs.security.roles import Permission
 
 if TYPE_CHECKING:
     from acgs.mlops import MLOpsManager
+    from acgs.release.derivation import ToldDeployment
     from acgs.serving.deployments.documents import SignedDocument
     from acgs.serving.deployments.record import Deployment, RampPlan
 
@@ -138,6 +139,12 @@ def promote(
     version = manager.registry.get(reference).facts
 
     told_at: list[int] = []
+
+    if wait and not as_json and plan.steps[0] < 100:
+        say(
+            f"each step lasts {plan.observe_seconds:g} s and until the candidate has answered {plan.minimum_requests} "
+            f"requests; without them it goes back after {plan.give_up_seconds:g} s ('acgs release status' shows them)"
+        )
 
     def told(deployment: Deployment) -> None:
         told_at.append(deployment.revision)
@@ -319,8 +326,10 @@ def history(
     rows = []
     for span in found.live:
         deployment = by_id.get(span.deployment_id or "")
-        evidence = [f"{e.kind} {e.verdict} {e.digest[:12]}" for e in deployment.evidence] if deployment else []
-        approvals = [f"{a.actor}: {a.reason}" for a in deployment.approvals] if deployment else []
+        grounds = _grounds(deployment) if deployment else []
+        if span.percent:
+            on_trial = [d for d in found.deployments if d.version == span.candidate and d.began_at <= span.begins]
+            grounds += [f"{span.candidate}: {ground}" for d in on_trial[-1:] for ground in _grounds(d)]
         ended = "now" if span.ends is None else span.ends[:19]
         shared = f" ({span.percent} % {span.candidate})" if span.percent else ""
         rows.append(
@@ -328,7 +337,7 @@ def history(
                 f"{span.begins[:19]} to {ended}",
                 f"{span.version or 'nothing'}{shared}",
                 span.requested_by,
-                "; ".join([*evidence, *approvals]),
+                "; ".join(grounds),
             )
         )
     write_table(f"what was live of {model}", ("when", "version", "asked for by", "evidence and approvals"), rows)
@@ -466,6 +475,13 @@ def _finish(
 
 def _line(deployment: Deployment) -> str:
     return f"{deployment.updated_at[:19]} {deployment.model} {deployment.version}: {_told(deployment.model_dump())}"
+
+
+def _grounds(deployment: ToldDeployment) -> list[str]:
+    """What a deployment rests on: documents, consent, and why it was asked for or ended as it did."""
+    evidence = [f"{link.kind} {link.verdict} {link.digest[:12]}" for link in deployment.evidence]
+    consent = [f"{given.actor}: {given.reason}" for given in deployment.approvals]
+    return [*evidence, *consent, *([f"({deployment.reason})"] if deployment.reason else [])]
 
 
 def _told(deployment: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from acgs.release.guards.guard import ErrorBudget
 from acgs.release.model_contract import ModelMargins, model_contract
 from acgs.release.policy import ModelRules
 from acgs.release.policy_in_force import PolicyInForce, Witness, policy_in_force
-from acgs.release.promotion import live_version
+from acgs.release.promotion import live_version, taken_back
 from acgs.release.requirements import Case
 from acgs.release.staging.held_out import HeldOutRow, distinct_rows, rows_digest
 from acgs.release.staging.limits import StagingLimits
@@ -135,6 +135,7 @@ class ReleaseEvidence:
         facts = record.facts
         staging, contracts = self._documents(record, "staging"), self._documents(record, "contract")
         events = self.registry.events.events(name=facts.name, kinds=TELLING)
+        back = taken_back(self.deployments.of_model(facts.name), facts.version)
         return Case(
             facts=facts,
             baseline=live_version(self.serving.latest(), facts.name),
@@ -145,6 +146,7 @@ class ReleaseEvidence:
             contracts=contracts,
             approvals=approvals_from(events),
             events=[event.entry() for event in events],
+            taken_back_at=None if back is None else back.updated_at,
         )
 
     def trust(self, model: str) -> Trust:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from acgs.audit.entries import Event
+from acgs.audit.receipts import Instant
 from acgs.errors import AcgsError, InvalidInputError
 from acgs.registry.model_version import VersionFacts
 from acgs.release.approvals import approval_holds
@@ -44,6 +45,7 @@ class Case:
     """Everything that is known for and against a promotion. Documents latest first.
 
     `events` tell, in order, of documents that were made: one that is told of and is not there was taken away.
+    Consent given before the version was last taken back, at `taken_back_at`, is used up.
     """
 
     facts: VersionFacts
@@ -55,6 +57,7 @@ class Case:
     contracts: Sequence[SignedDocument]
     approvals: Sequence[Approval]
     events: Sequence[Event] = ()
+    taken_back_at: Instant | None = None
 
 
 def judge(case: Case, trust: Trust) -> Grounds:
@@ -134,12 +137,14 @@ def _approvals(document: Document, case: Case, trust: Trust) -> list[Approval]:
     if document.verdict == "PASS":
         return []
     digest = document.digest()
-    told = [a for a in case.approvals if a.document == digest]
+    told = [a for a in case.approvals if a.document == digest and a.at > (case.taken_back_at or "")]
     given = [a for a in told if a.actor != case.requested_by and approval_holds(a, trust)]
     first_by_actor = {approval.actor: approval for approval in reversed(given)}
     if len(first_by_actor) < APPROVERS_NEEDED:
         forged = sum(not approval_holds(a, trust) for a in told)
         ignored = f"; {forged} on record without a signature that holds, which count for nothing" if forged else ""
+        if case.taken_back_at is not None:
+            ignored += f"; what was given before it was taken back at {case.taken_back_at} is used up: make it again"
         raise NotReleasableError(
             f"{document.kind} of {case.facts.reference} says {document.verdict}: see 'acgs release document {digest}'. "
             f"To go on all the same, {APPROVERS_NEEDED} approvers other than who promotes must run "

@@ -88,12 +88,15 @@ class Worker:
         quick = self._brief and len(instances) <= FEW_INSTANCES and self._usual_seconds <= QUICK_SECONDS
         if not quick or self._open or not self._model.acquire(blocking=False):
             return None
+        started = self._clock()
         try:
             # Read while the model is held, so that it cannot be let go in the meantime.
             self._require_held()
             self.served.check(instances)
-            return self._predicted(instances, parameters)
+            return self._predicted(instances, parameters, since=started)
         finally:
+            # Also where the check refused: it held the caller up all the same.
+            self._brief = self._brief and self._clock() - started <= LONG_SECONDS
             self._model.release()
 
     def retire(self) -> None:
@@ -126,8 +129,11 @@ class Worker:
         with self._lock:
             self._open -= 1
 
-    def _predicted(self, instances: Sequence[Any], parameters: Mapping[str, Any]) -> Predictions:
-        started = self._clock()
+    def _predicted(
+        self, instances: Sequence[Any], parameters: Mapping[str, Any], *, since: float | None = None
+    ) -> Predictions:
+        """`since`: when the caller began, whose check of the instances counts, too."""
+        started = self._clock() if since is None else since
         found = self.served.predict(instances, parameters)
         if len(instances) <= FEW_INSTANCES:
             # Answers only: what a model refuses takes it no time.

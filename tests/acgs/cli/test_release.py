@@ -13,8 +13,11 @@ import pytest
 
 from acgs.cli.main import run
 from acgs.mlops import staging_process, train_and_version_model
+from acgs.release.promotion import Target, begin
+from acgs.release.requirements import Grounds
 from acgs.security.issuing import TokenIssuer
 from acgs.security.roles import Role
+from acgs.serving.deployments.record import RampPlan
 from acgs.settings import Settings
 from tests.acgs.mlops.conftest import Platform, platform
 from tests.acgs.release.test_history import Installation, live_through
@@ -109,6 +112,26 @@ def test_the_table_shows_for_each_span_the_evidence_on_which_its_version_came(
         ("1.0.0", "noor", "staging PASS", False),
         ("1.1.0", "olu", "staging PASS", False),
     ]
+
+
+def test_while_a_version_ramps_up_the_table_shows_what_it_rests_on_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    made = Installation(tmp_path / "state")
+    made.promote("1.0.0", [made.document("staging", "1.0.0")], actor="mia")
+    failed = made.document("staging", "1.1.0", "FAIL")
+    consent = tuple(made.approval(who, failed.digest) for who in ("ada", "bob"))
+    target = Target("triage", "1.1.0", Grounds((failed,), consent))
+    deployments, serving = made.manager.deployments, made.manager.serving
+    begin(deployments, serving, target, RampPlan(steps=(10, 100)), against="1.0.0", actor="olu", reason="urgent")
+    made.tick()
+    capsys.readouterr()
+    assert run(["release", "history", "triage"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "10 % 1.1.0" in line]
+    assert "staging PASS" in row
+    assert f"1.1.0: staging FAIL {failed.digest[:12]}; 1.1.0: ada: known bias; 1.1.0: bob: known bias" in row
+    assert "1.1.0: (urgent)" in row
 
 
 def test_an_approval_is_counted_once_a_person_and_never_from_a_row_put_in_by_hand(

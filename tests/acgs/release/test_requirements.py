@@ -167,6 +167,15 @@ def test_two_others_may_override_together() -> None:
             judge(replace(case, approvals=given), TRUST)
 
 
+def test_consent_from_before_a_version_was_taken_back_is_used_up() -> None:
+    failed = document("contract", "FAIL")
+    noor, olu = approval("noor", failed), approval("olu", failed)
+    case = replace(GOOD, contracts=[failed], approvals=[noor, olu], taken_back_at=noor.at)
+    with pytest.raises(NotReleasableError, match=r"\(1 did; what was given before .* is used up"):
+        judge(case, TRUST)
+    assert judge(replace(case, approvals=[olu, approval("noor", failed)]), TRUST).approvals
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"signature": ""}, {"signature": "no base64"}, {"actor": "olu"}, {"token_id": ""}, {"token_id": "2"},

@@ -145,6 +145,15 @@ def test_a_model_that_once_took_long_goes_back_to_its_thread_for_good() -> None:
     assert worker.ask_here([1], {}) is None
 
 
+def test_a_check_that_took_long_counts_although_it_refused() -> None:
+    worker = answered(StandIn(), seconds=0.0)
+    worker._clock = seconds_a_call(2 * LONG_SECONDS).__next__
+    with pytest.raises(InvalidInputError):
+        worker.ask_here(["x"], {})
+    worker._clock = seconds_a_call(0.0).__next__
+    assert worker.ask_here([1], {}) is None
+
+
 def test_requests_that_are_refused_do_not_make_a_model_quick() -> None:
     worker = Worker(version(StandIn()), clock=seconds_a_call(0.0).__next__)
     for _ in range(200):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import jsonschema
@@ -53,9 +55,48 @@ def test_references_within_a_schema_are_followed_and_those_to_nothing_refused() 
     inner.check(1, field="x")
     with pytest.raises(InvalidInputError, match="does not satisfy type"):
         inner.check("1", field="x")
-    with pytest.raises(InvalidInputError, match="no JSON schema"):
-        Schema({"$ref": "#/nowhere"}, field="input")
-    Schema({"$ref": "#"}, field="input").check(1, field="x")  # asks for nothing, and comes to an end
+    escaped = Schema({"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"prefixItems": [{"$ref": "#/$defs/n"}]},
+                                                             "n": {"const": 2}}}, field="input")  # fmt: skip
+    escaped.check([2], field="x")
+    with pytest.raises(InvalidInputError, match="does not satisfy const"):
+        escaped.check([1], field="x")
+
+
+def branching(levels: int) -> dict[str, Any]:
+    """Each level refers to the next one eight times."""
+    names = [f"n{level}" for level in range(levels)]
+    eight = {name: {"anyOf": [{"$ref": f"#/$defs/{after}"}] * 8} for name, after in itertools.pairwise(names)}
+    return {"$ref": "#/$defs/n0", "$defs": {**eight, names[-1]: {"type": "number"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"$ref": "#"}, "refers to itself"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"items": {"$ref": "#/$defs/a"}}]}}}, "refers to itself"),
+        ({"$dynamicRef": "#a", "$dynamicAnchor": "a"}, "dynamicRef"),
+        ({"properties": {"a": {"$id": "other", "$ref": "#/x"}}, "x": {}}, "within"),
+        ({"$ref": "#/nowhere"}, "not there"),
+        ({"$ref": "#/items/7", "items": {}}, "not there"),
+        ({"$ref": "#name", "$anchor": "name"}, "only '#/...'"),
+        ({"$ref": "http://127.0.0.1:9/x"}, "only '#/...'"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "dialect"),
+        ({"pattern": "^(?=a)"}, "no JSON schema"),
+        ({"pattern": "("}, "no JSON schema"),
+        (branching(20), "deep"),
+        (branching(6), "unfolds"),
+    ],
+)  # fmt: skip
+def test_a_schema_whose_check_nothing_bounds_is_refused(schema: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(message)) as refused:
+        Schema(schema, field="input")
+    assert refused.value.field == "input"
+    Schema(branching(4), field="input").check(1, field="x")
+
+
+def test_a_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="Unicode"):
+        Schema({"type": "string"}, field="input").check("\ud800", field="x")
 
 
 NUMBERS = st.integers(-3, 3) | st.sampled_from([0.5, 1.0, -2.5])
