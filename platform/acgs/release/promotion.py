@@ -111,8 +111,8 @@ def begin(
         )
     watched = next((d for d in deployments.active() if d.model == target.model and d.stage is Stage.WATCHING), None)
     if watched is not None and (end_watch or watched.baseline is None):
-        reason = f"ended by the promotion of {target.version}"
-        deployments.change(change_of(settle(watched, datetime.now(UTC), reason), {}, epoch=table.epoch, actor=actor))
+        ended = settle(watched, datetime.now(UTC), f"ended by the promotion of {target.version}")
+        deployments.change(change_of(ended, {}, epoch=table.epoch, actor=actor))
     return _start(deployments, table, target, plan, DeploymentKind.PROMOTION, actor=actor, reason=reason)
 
 

@@ -275,6 +275,8 @@ def test_a_watch_ends_before_its_time_only_if_told(platform: Platform) -> None:
     begin(platform.deployments, platform.serving, target, AT_ONCE, against=platform.live, actor="mia", end_watch=True)
     platform.tick()
     assert platform.live == "1.2.0"
+    said = {deployment.version: deployment.reason for deployment in platform.deployments.of_model("triage")}
+    assert said == {"1.0.0": "", "1.1.0": "ended by the promotion of 1.2.0", "1.2.0": ""}
 
 
 def test_what_a_rollback_would_bring_back_is_needed_though_it_left_its_slot(platform: Platform) -> None:
